@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"replyworker/internal/ops"
+)
+
+func (w *Worker) alive() error {
+	if silent := time.Since(w.scheduler.LastBeat()); silent > stuckAfter {
+		return fmt.Errorf("the dispatcher has been stuck for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
+// checks are the lines of /readyz. It is ready where a person need not act.
+func (w *Worker) checks() []ops.Check {
+	return []ops.Check{
+		{Name: "worker", Run: w.checkWorker},
+		{Name: "kafka", Run: func(ctx context.Context) (string, error) {
+			if _, err := w.kafka.Partitions(ctx, w.cfg.JobsTopics()...); err != nil {
+				return "", err
+			}
+			return "answers", nil
+		}},
+		{Name: "redis", Run: func(ctx context.Context) (string, error) {
+			if err := w.store.Ping(ctx); err != nil {
+				return "", err
+			}
+			return "takes writes", nil
+		}},
+		{Name: "merchants", Run: w.checkMerchants},
+		{Name: "hosts", Run: w.checkHosts},
+	}
+}
+
+func (w *Worker) checkWorker(context.Context) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.draining:
+		return "", errors.New("draining")
+	case w.consumer == nil:
+		return "", errors.New("starting")
+	case !w.consumer.Joined():
+		return "", errors.New("has not joined the consumer group yet")
+	}
+	return fmt.Sprintf("reads %d partitions", len(w.consumer.Partitions())), nil
+}
+
+func (w *Worker) checkMerchants(context.Context) (string, error) {
+	held := 0
+	text := ""
+	for _, m := range w.gate.State().Merchants {
+		if m.Hold != nil {
+			held++
+			text += fmt.Sprintf("; %s held since %s: %s %s", m.MchID, m.Hold.Since.UTC().Format(time.RFC3339),
+				m.Hold.Kind, m.Hold.Code)
+		}
+	}
+	switch {
+	case held == 0:
+		return "none held", nil
+	case held >= len(w.merchants):
+		return "", fmt.Errorf("all held%s (worker holds list)", text)
+	}
+	return "degraded" + text, nil
+}
+
+func (w *Worker) checkHosts(context.Context) (string, error) {
+	text := ""
+	for _, h := range w.gate.State().Hosts {
+		if h.Open {
+			text += fmt.Sprintf("; %s out since %s", h.Host, h.Since.UTC().Format(time.RFC3339))
+		}
+	}
+	if text == "" {
+		return "all well", nil
+	}
+	return "degraded" + text, nil
+}

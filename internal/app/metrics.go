@@ -1,0 +1,69 @@
+package app
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"replyworker/internal/dedupe"
+	"replyworker/internal/gate"
+	"replyworker/internal/schedule"
+)
+
+// collector shows the gate's and the scheduler's state at the moment of each scrape.
+type collector struct {
+	gate      *gate.Gate
+	scheduler *schedule.Scheduler
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("replyworker_"+name, help, labels, nil)
+}
+
+//nolint:gochecknoglobals // descriptions are constants in all but name
+var (
+	descInFlight = desc("jobs_in_flight", "Jobs that a step works on: a call, or the recording of its result.")
+	descCalls    = desc("api_calls_in_flight", "API slots taken.")
+	descSlots    = desc("api_slots", "API calls that may be under way at once.")
+	descParked   = desc("jobs_parked", "Jobs that wait for their next try.")
+	descWaiting  = desc("jobs_waiting", "Jobs that wait for their turn in their lane, or at the gate.")
+	descBreaker  = desc("breaker_open", "1 where the host's breaker is open.", "host")
+	descHold     = desc("merchant_held", "1 where the merchant is held.", "mchid", "kind")
+	descPace     = desc("merchant_pace", "Learned limit in calls per second; 0 is none.", "mchid")
+	descStore    = desc("claim_store_down", "1 while Redis does not answer and jobs wait for it.")
+)
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descInFlight, descCalls, descSlots, descParked, descWaiting, descBreaker, descHold, descPace, descStore,
+	} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counts, state := c.scheduler.Counts(), c.gate.State()
+	gauge(descInFlight, float64(counts.Running))
+	gauge(descParked, float64(counts.Parked))
+	gauge(descWaiting, float64(counts.Waiting))
+	gauge(descCalls, float64(state.SlotsUsed))
+	gauge(descSlots, float64(state.Slots))
+	gauge(descStore, boolValue(c.gate.StoreIsDown()))
+	for _, h := range state.Hosts {
+		gauge(descBreaker, boolValue(h.Open), h.Host.String())
+	}
+	for _, m := range state.Merchants {
+		gauge(descPace, m.Pace, m.MchID)
+		for _, kind := range []dedupe.HoldKind{dedupe.HoldCredentials, dedupe.HoldAnswerKey, dedupe.HoldBrake} {
+			gauge(descHold, boolValue(m.Hold != nil && m.Hold.Kind == string(kind)), m.MchID, string(kind))
+		}
+	}
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

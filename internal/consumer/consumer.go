@@ -1,0 +1,186 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"replyworker/internal/kafkaio"
+)
+
+const (
+	heartbeat      = time.Second
+	joinBackoff    = 500 * time.Millisecond
+	watchInterval  = 5 * time.Second
+	commitInterval = 500 * time.Millisecond
+	drainMargin    = 10 * time.Second // rebalance timeout over drain timeout
+	smallestFetch  = 64 << 10
+	largestFetch   = 1 << 20
+)
+
+// Config sets a Consumer up.
+type Config struct {
+	Client         *kafkaio.Client
+	Group          string
+	Topics         []string
+	SessionTimeout time.Duration
+	// DrainTimeout is how long the calls under way may take when partitions are taken away or the
+	// worker stops.
+	DrainTimeout time.Duration
+	// BufferJobs and BufferBytes bound what is fetched and not finished, over all partitions.
+	BufferJobs  int
+	BufferBytes int
+	// NewSession begins the session of a generation.
+	NewSession func() Session
+	Log        zerolog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Consumer is a member of the group. Run it once.
+type Consumer struct {
+	cfg     Config
+	metrics *metrics
+
+	mu     sync.Mutex
+	gen    *generation // nil while there is none
+	joined bool        // a generation has been joined at least once
+}
+
+// New makes a Consumer.
+func New(cfg Config) (*Consumer, error) {
+	c := &Consumer{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	if err := cfg.Registerer.Register(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ErrCutOff says that the time to drain was over before the calls under way were.
+var ErrCutOff = errors.New("drain timeout: calls under way were cut off, and their jobs will be delivered again")
+
+// Run consumes until ctx ends, drains, and leaves the group. It returns ErrCutOff where calls had to
+// be cut off.
+func (c *Consumer) Run(ctx context.Context) error {
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: c.cfg.Group, Brokers: c.cfg.Client.Brokers(), Dialer: c.cfg.Client.Dialer(), Topics: c.cfg.Topics,
+		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: heartbeat, SessionTimeout: c.cfg.SessionTimeout,
+		RebalanceTimeout: c.cfg.DrainTimeout + drainMargin, JoinGroupBackoff: joinBackoff,
+		WatchPartitionChanges: true, PartitionWatchInterval: watchInterval,
+		StartOffset: kafka.FirstOffset,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer group %s: %w", c.cfg.Group, err)
+	}
+	nextCtx, stopNext := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopNext()
+	nextDone := make(chan struct{})
+	go func() {
+		defer close(nextDone)
+		c.join(nextCtx, ctx, group)
+	}()
+	<-ctx.Done()
+	// The generation that is being worked on drains while its heartbeats go on; only then do we leave.
+	clean := c.drainCurrent()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = group.Close() // always nil
+	}()
+	<-closed
+	stopNext()
+	<-nextDone
+	if !clean {
+		return ErrCutOff
+	}
+	return nil
+}
+
+// join works on one generation after another. kafka-go only goes on while somebody asks for the
+// next one, errors included.
+func (c *Consumer) join(ctx, running context.Context, group *kafka.ConsumerGroup) {
+	var lastErr string
+	for {
+		gen, err := group.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, kafka.ErrGroupClosed) {
+				return
+			}
+			if text := err.Error(); text != lastErr {
+				c.cfg.Log.Warn().Err(err).Msg("joining the consumer group failed; trying again")
+				lastErr = text
+			}
+			continue
+		}
+		lastErr = ""
+		c.begin(running, gen)
+	}
+}
+
+func (c *Consumer) begin(running context.Context, gen *kafka.Generation) {
+	c.metrics.rebalances.Inc()
+	g := &generation{
+		consumer: c, gen: gen, session: c.cfg.NewSession(), drained: make(chan struct{}),
+		log: c.cfg.Log.With().Int32("generation", gen.ID).Logger(),
+	}
+	g.assign()
+	c.mu.Lock()
+	c.gen, c.joined = g, true
+	c.mu.Unlock()
+	g.log.Info().Int("partitions", len(g.partitions)).Msg("joined the consumer group")
+	gen.Start(func(ctx context.Context) { g.run(ctx, running) })
+}
+
+func (c *Consumer) drainCurrent() bool {
+	c.mu.Lock()
+	g := c.gen
+	c.mu.Unlock()
+	if g == nil {
+		return true
+	}
+	<-g.drained
+	return g.clean
+}
+
+// Joined says whether the worker has joined the group. It stays true through rebalances.
+func (c *Consumer) Joined() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.joined
+}
+
+// PartitionState is one assigned partition.
+type PartitionState struct {
+	Topic      string
+	Partition  int
+	Watermark  int64
+	Lag        int64
+	Unfinished int
+}
+
+// Partitions returns the state of the partitions that are assigned now.
+func (c *Consumer) Partitions() []PartitionState {
+	c.mu.Lock()
+	g := c.gen
+	c.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	out := make([]PartitionState, 0, len(g.partitions))
+	for _, p := range g.partitions {
+		out = append(out, PartitionState{
+			Topic: p.fetcher.topic, Partition: p.fetcher.partition, Watermark: p.tracker.watermark(),
+			Lag: p.lag(), Unfinished: p.tracker.pending(),
+		})
+	}
+	return out
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,239 @@
+package consumer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/fetch"
+
+	"replyworker/internal/job"
+	"replyworker/internal/kafkaio"
+)
+
+const (
+	fetchWait     = 500 * time.Millisecond // how long a broker waits for records to come
+	fetchTimeout  = 10 * time.Second
+	readCommitted = 1
+	abortMarker   = 0 // the type of a control record that ends an aborted transaction
+	noProducer    = -1
+	noEpoch       = -1
+	noReplica     = -1
+	noSession     = -1
+)
+
+// page is what one fetch has yielded.
+type page struct {
+	records []job.Delivery // committed ones, at and after the wanted offset
+	// next is the offset to fetch from after this page; there is nothing for us between the last of
+	// records and next.
+	next          int64
+	highWatermark int64
+	logStart      int64
+}
+
+// fetcher reads committed records of one partition.
+type fetcher struct {
+	client    *kafkaio.Client
+	topic     string
+	partition int
+	maxBytes  int
+}
+
+// fetch reads from offset on. Where there is nothing yet it waits a while and returns an empty page.
+func (f *fetcher) fetch(ctx context.Context, offset int64) (page, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	m, err := f.client.RoundTrip(ctx, &fetch.Request{
+		ReplicaID:      noReplica,
+		MaxWaitTime:    int32(fetchWait / time.Millisecond),
+		MinBytes:       1,
+		MaxBytes:       int32(f.maxBytes),
+		IsolationLevel: readCommitted,
+		SessionID:      0,
+		SessionEpoch:   noSession,
+		Topics: []fetch.RequestTopic{{
+			Topic: f.topic,
+			Partitions: []fetch.RequestPartition{{
+				Partition: int32(f.partition), CurrentLeaderEpoch: noEpoch, FetchOffset: offset,
+				LogStartOffset: -1, PartitionMaxBytes: int32(f.maxBytes),
+			}},
+		}},
+	})
+	if err != nil {
+		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, err)
+	}
+	res := m.(*fetch.Response)
+	if res.ErrorCode != 0 {
+		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, kafka.Error(res.ErrorCode))
+	}
+	if len(res.Topics) == 0 || len(res.Topics[0].Partitions) == 0 {
+		return page{}, fmt.Errorf("fetch %s/%d: the answer has no partition", f.topic, f.partition)
+	}
+	p := &res.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, kafka.Error(p.ErrorCode))
+	}
+	return f.read(p, offset)
+}
+
+// read takes the committed records out of an answer.
+func (f *fetcher) read(p *fetch.ResponsePartition, offset int64) (page, error) {
+	out := page{next: offset, highWatermark: p.HighWatermark, logStart: p.LogStartOffset}
+	stream, _ := p.RecordSet.Records.(*protocol.RecordStream)
+	if stream == nil {
+		return out, nil
+	}
+	aborted := newAborted(p.AbortedTransactions)
+	for _, batch := range stream.Records {
+		if err := f.readBatch(batch, offset, aborted, &out); err != nil {
+			return page{}, fmt.Errorf("read %s/%d: %w", f.topic, f.partition, err)
+		}
+	}
+	if out.next == offset && len(stream.Records) > 0 {
+		// The broker's answer begins with the batch that holds offset, yet the record is not in it:
+		// compaction took it, and the end of its batch is not told to us. It is one offset at a time.
+		out.next = offset + 1
+	}
+	return out, nil
+}
+
+func (f *fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *aborted, out *page) error {
+	drop := false
+	switch b := batch.(type) {
+	case *protocol.ControlBatch:
+		return readControl(b, aborted, out)
+	case *protocol.RecordBatch:
+		drop = b.Attributes.Transactional() && aborted.has(b.ProducerID, b.BaseOffset)
+	}
+	for {
+		r, err := batch.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		out.next = max(out.next, r.Offset+1)
+		if drop || r.Offset < offset {
+			closeRecord(r)
+			continue
+		}
+		d, err := f.delivery(r)
+		if err != nil {
+			return err
+		}
+		out.records = append(out.records, d)
+	}
+}
+
+func readControl(b *protocol.ControlBatch, aborted *aborted, out *page) error {
+	for {
+		r, err := b.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		out.next = max(out.next, r.Offset+1)
+		key, err := readBytes(r.Key) // version and type, 2 bytes each
+		closeRecord(r)
+		if err != nil {
+			return err
+		}
+		if len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == abortMarker {
+			aborted.end(b.ProducerID)
+		}
+	}
+}
+
+// delivery copies a record out of kafka-go's pages, which are used again.
+func (f *fetcher) delivery(r *protocol.Record) (job.Delivery, error) {
+	defer closeRecord(r)
+	key, err := readBytes(r.Key)
+	if err != nil {
+		return job.Delivery{}, err
+	}
+	value, err := readBytes(r.Value)
+	if err != nil {
+		return job.Delivery{}, err
+	}
+	d := job.Delivery{
+		Source: job.Source{Topic: f.topic, Partition: f.partition, Offset: r.Offset, Timestamp: r.Time},
+		Key:    key, Value: value,
+	}
+	for _, h := range r.Headers {
+		d.Headers = append(d.Headers, job.Header{Key: h.Key, Value: h.Value})
+	}
+	return d, nil
+}
+
+// readBytes keeps null (nil) and empty apart.
+func readBytes(b protocol.Bytes) ([]byte, error) {
+	if b == nil {
+		return nil, nil
+	}
+	out := make([]byte, b.Len())
+	_, err := io.ReadFull(b, out)
+	return out, err
+}
+
+func closeRecord(r *protocol.Record) {
+	if r.Key != nil {
+		_ = r.Key.Close() // gives a page back; it cannot fail
+	}
+	if r.Value != nil {
+		_ = r.Value.Close()
+	}
+}
+
+// aborted knows which of an answer's batches belong to aborted transactions. A broker lists, by
+// producer, where such a transaction begins; it goes on to the producer's next abort marker
+// (Kafka protocol, FetchResponse.aborted_transactions).
+type aborted struct {
+	begins []fetch.ResponseTransaction // by first offset
+	open   map[int64]bool
+}
+
+func newAborted(list []fetch.ResponseTransaction) *aborted {
+	a := &aborted{begins: list, open: map[int64]bool{}}
+	sort.Slice(a.begins, func(i, j int) bool { return a.begins[i].FirstOffset < a.begins[j].FirstOffset })
+	return a
+}
+
+func (a *aborted) has(producer, baseOffset int64) bool {
+	for len(a.begins) > 0 && a.begins[0].FirstOffset <= baseOffset {
+		a.open[a.begins[0].ProducerID] = true
+		a.begins = a.begins[1:]
+	}
+	return producer != noProducer && a.open[producer]
+}
+
+func (a *aborted) end(producer int64) { delete(a.open, producer) }
+
+// bounds returns the first offset that the partition still has and the one past its last.
+func (f *fetcher) bounds(ctx context.Context) (first, end int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	res, err := f.client.Kafka().ListOffsets(ctx, &kafka.ListOffsetsRequest{
+		Topics: map[string][]kafka.OffsetRequest{
+			f.topic: {kafka.FirstOffsetOf(f.partition), kafka.LastOffsetOf(f.partition)},
+		},
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", f.topic, f.partition, err)
+	}
+	for _, p := range res.Topics[f.topic] {
+		if p.Partition == f.partition {
+			return p.FirstOffset, p.LastOffset, p.Error
+		}
+	}
+	return 0, 0, fmt.Errorf("offsets of %s/%d: the answer has no partition", f.topic, f.partition)
+}

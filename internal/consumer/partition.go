@@ -1,0 +1,147 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"replyworker/internal/job"
+)
+
+const (
+	fetchRetryFirst = 100 * time.Millisecond
+	fetchRetryMax   = 5 * time.Second
+)
+
+// partition fetches one assigned partition and keeps its books, for one generation.
+type partition struct {
+	fetcher  fetcher
+	tracker  *tracker
+	session  Session
+	maxJobs  int
+	maxBytes int
+	log      zerolog.Logger
+	metrics  *metrics
+
+	highWatermark atomic.Int64
+}
+
+// run fetches and hands over until ctx ends. It never gives up: what a broker says today it may not
+// say tomorrow.
+func (p *partition) run(ctx context.Context, offset int64) {
+	wait := time.Duration(0)
+	for ctx.Err() == nil {
+		next, err := p.step(ctx, offset)
+		if err == nil {
+			offset, wait = next, 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if wait == 0 || wait >= fetchRetryMax {
+			p.log.Warn().Err(err).Int64("offset", offset).Msg("fetch failed; trying again")
+		}
+		wait = min(max(2*wait, fetchRetryFirst), fetchRetryMax)
+		p.metrics.fetchErrors.Inc()
+		pause(ctx, wait/2+rand.N(wait/2))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// step fetches one page and hands its records over; next is where to go on.
+func (p *partition) step(ctx context.Context, offset int64) (next int64, err error) {
+	if offset < 0 { // nothing was ever committed
+		first, _, err := p.fetcher.bounds(ctx)
+		if err != nil {
+			return offset, err
+		}
+		p.tracker.skip(first)
+		offset = first
+	}
+	if !p.await(ctx, 0) {
+		return offset, ctx.Err()
+	}
+	page, err := p.fetcher.fetch(ctx, offset)
+	if errors.Is(err, kafka.OffsetOutOfRange) {
+		return p.recover(ctx, offset)
+	}
+	if err != nil {
+		return offset, err
+	}
+	p.highWatermark.Store(page.highWatermark)
+	for i := range page.records {
+		d := &page.records[i]
+		if !p.await(ctx, d.Size()) {
+			return offset, ctx.Err()
+		}
+		u := p.tracker.add(d.Source.Offset, d.Size())
+		p.metrics.consumed.Inc()
+		p.session.Accept(*d, func() { p.tracker.finish(u) })
+	}
+	p.tracker.skip(page.next)
+	return page.next, nil
+}
+
+// await waits until a record of size fits into the partition's share of the buffers.
+func (p *partition) await(ctx context.Context, size int) bool {
+	for !p.tracker.room(size, p.maxJobs, p.maxBytes) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.tracker.freed:
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// recover finds where to go on when the broker no longer has, or never had, the wanted offset.
+// Records that retention removed unread are lost to us: they are counted, loudly. An offset past the
+// end means that the topic was made anew or its log was cut back; all that is there is read, and
+// claims keep what was done before from being done again.
+func (p *partition) recover(ctx context.Context, offset int64) (int64, error) {
+	first, end, err := p.fetcher.bounds(ctx)
+	if err != nil {
+		return offset, err
+	}
+	switch {
+	case offset < first:
+		p.metrics.lostRecords.Add(float64(first - offset))
+		p.log.Error().Int64("offset", offset).Int64("first", first).Int64("lost", first-offset).
+			Msg("retention removed jobs that were never read: raise the topic's retention")
+	case offset > end:
+		p.log.Error().Int64("offset", offset).Int64("first", first).Int64("end", end).
+			Msg("the topic ends before the committed offset: it was made anew or cut back; reading all of it")
+		p.tracker.restart(first)
+	default:
+		return offset, nil // it is there again
+	}
+	p.tracker.skip(first)
+	return first, nil
+}
+
+// lag returns the records between the watermark and the end, never negative.
+func (p *partition) lag() int64 { return max(0, p.highWatermark.Load()-p.tracker.watermark()) }
+
+// Session takes the records of one generation.
+type Session interface {
+	// Accept takes a record and does not block. finished is called once the record needs no further
+	// delivery; it is never called for one that Drain dropped.
+	Accept(d job.Delivery, finished func())
+	// Drain starts nothing more, and returns when all that is under way has ended, or soon after ctx
+	// has. It says whether nothing was cut off.
+	Drain(ctx context.Context) bool
+}

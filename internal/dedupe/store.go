@@ -1,0 +1,194 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The steps, as Observe and Error name them.
+const (
+	opClaim       = "claim"
+	opBegin       = "begin"
+	opRenew       = "renew"
+	opPark        = "park"
+	opComplete    = "complete"
+	opFail        = "fail"
+	opPublished   = "published"
+	opLookup      = "lookup"
+	opHold        = "hold"
+	opProbeHold   = "probe_hold"
+	opProbeDone   = "probe_done"
+	opRenewHolds  = "renew_holds"
+	opReleaseHold = "release_hold"
+	opListHolds   = "list_holds"
+	opTakePace    = "take_pace"
+	opReturnPace  = "return_pace"
+	opPing        = "ping"
+	opEviction    = "eviction"
+)
+
+// Ops lists every step, for metrics that are to show zeros.
+func Ops() []string {
+	return []string{
+		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opHold, opProbeHold,
+		opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction,
+	}
+}
+
+// maxPipeline is the most scripts sent in one go, so that one batch does not hold Redis up.
+const maxPipeline = 200
+
+// Store keeps claims, holds and paces in Redis. It is safe for concurrent use. Whoever made it closes
+// it, after the last step has returned.
+type Store struct {
+	cfg     Config
+	target  target
+	client  redis.UniversalClient
+	scripts scripts
+}
+
+// New makes a Store. It reports all faults of cfg at once, and does not connect: Ping does.
+func New(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	t, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err // not reached: validate has parsed it
+	}
+	return &Store{cfg: cfg, target: t, client: connect(cfg, t), scripts: loadScripts()}, nil
+}
+
+// Close closes all connections. Steps under way fail.
+func (s *Store) Close() error {
+	if err := s.client.Close(); err != nil {
+		return fmt.Errorf("close redis: %w", err)
+	}
+	return nil
+}
+
+// Target names the server, as a URL without credentials.
+func (s *Store) Target() string { return s.target.String() }
+
+// Lease returns how long a claim holds without renewal.
+func (s *Store) Lease() time.Duration { return s.cfg.Lease }
+
+// eval runs a script on one key.
+func (s *Store) eval(ctx context.Context, op string, sc *redis.Script, key string, args ...any) (*reader, error) {
+	var fields []string
+	err := s.step(ctx, op, key, func(ctx context.Context) error {
+		var err error
+		fields, err = answer(sc.Run(ctx, s.client, []string{key}, args...))
+		return err
+	})
+	return &reader{fields: fields}, err
+}
+
+// done turns a fault that the reader met into an Error.
+func (s *Store) done(op, key string, r *reader) error {
+	if r.err == nil {
+		return nil
+	}
+	return &Error{Op: op, Reason: ReasonProtocol, Key: key, Err: r.err}
+}
+
+// step runs one step with its deadline, and reports it. The deadline is there for callers that have
+// none: no call may hang.
+func (s *Store) step(ctx context.Context, op, key string, do func(context.Context) error) error {
+	start := time.Now()
+	inner, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err := do(inner)
+	if err != nil {
+		err = wrap(ctx, op, key, err)
+	}
+	s.observe(op, start, err)
+	return err
+}
+
+func (s *Store) observe(op string, start time.Time, err error) {
+	if s.cfg.Observe != nil {
+		s.cfg.Observe(op, time.Since(start), err)
+	}
+}
+
+// evalAll runs a script on many keys, in batches, and calls each with the answers one by one. In a
+// pipeline there is no falling back from EVALSHA to EVAL, so what is answered NOSCRIPT runs again alone.
+func (s *Store) evalAll(
+	ctx context.Context, op string, sc *redis.Script, calls []call, each func(i int, r *reader, err error),
+) {
+	for from := 0; from < len(calls); from += maxPipeline {
+		batch := calls[from:min(from+maxPipeline, len(calls))]
+		start := time.Now()
+		err := s.evalBatch(ctx, op, sc, batch, func(i int, r *reader, err error) { each(from+i, r, err) })
+		s.observe(op, start, err)
+	}
+}
+
+// call is one script call of a batch.
+type call struct {
+	key  string
+	args []any
+}
+
+// evalBatch returns the first failure, for Observe.
+func (s *Store) evalBatch(
+	ctx context.Context, op string, sc *redis.Script, batch []call, each func(i int, r *reader, err error),
+) error {
+	inner, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	cmds := make([]*redis.Cmd, len(batch))
+	pipe := s.client.Pipeline()
+	for i, c := range batch {
+		cmds[i] = sc.EvalSha(inner, pipe, []string{c.key}, c.args...)
+	}
+	// The pipeline's error is the first command's that has one; each is looked at below.
+	_, _ = pipe.Exec(inner) //nolint:errcheck // see above
+	var first error
+	for i, c := range batch {
+		fields, err := answer(cmds[i])
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			fields, err = answer(sc.Run(inner, s.client, []string{c.key}, c.args...))
+		}
+		if err != nil {
+			err = wrap(ctx, op, c.key, err)
+			if first == nil {
+				first = err
+			}
+		}
+		each(i, &reader{fields: fields}, err)
+	}
+	return first
+}
+
+// answer reads what a script returned: always a list of strings.
+func answer(cmd *redis.Cmd) ([]string, error) {
+	value, err := cmd.Result()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // wrap adds step, reason and key
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%w: a %T", errAnswer, value)
+	}
+	fields := make([]string, len(list))
+	for i, v := range list {
+		if fields[i], ok = v.(string); !ok {
+			return nil, fmt.Errorf("%w: field %d is a %T", errAnswer, i+1, v)
+		}
+	}
+	return fields, nil
+}
+
+func wrap(ctx context.Context, op, key string, err error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return &Error{Op: op, Reason: classify(ctx, err), Key: key, Err: err}
+}

@@ -1,0 +1,77 @@
+package gate
+
+import "time"
+
+// maxCooldown bounds the doubling wait between two probes of a host.
+const maxCooldown = 30 * time.Second
+
+// breaker watches one host. Consecutive failures open it; one probe at a time, after a wait that
+// doubles, finds out whether the host is back.
+type breaker struct {
+	threshold int
+	first     time.Duration
+	jitter    func() float64 // in [0, 1)
+
+	failures  int // consecutive, while closed
+	open      bool
+	since     time.Time // of the present state
+	cooldown  time.Duration
+	probeAt   time.Time
+	probing   bool
+	lastProbe string // the lane that probed last
+}
+
+// ready says whether lane may call the host now, and whether as its probe. Where it may not, wait
+// is the time until it is worth asking again, zero where a probe is out and its end will tell.
+func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.Duration) {
+	if !b.open {
+		return true, false, 0
+	}
+	if b.probing {
+		return false, false, 0
+	}
+	at := b.probeAt
+	if lane == b.lastProbe {
+		// One odd job must not keep the host out: the others go first.
+		at = at.Add(sameLaneGrace)
+	}
+	if now.Before(at) {
+		return false, false, at.Sub(now)
+	}
+	return true, true, 0
+}
+
+func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {
+	switch {
+	case g.hostProbe:
+		b.cooldown = min(2*b.cooldown, maxCooldown)
+		b.schedule(now)
+	case !b.open:
+		b.failures++
+		if b.failures >= b.threshold {
+			b.open, b.since, b.cooldown = true, now, b.first
+			b.schedule(now)
+			return true
+		}
+	}
+	return false
+}
+
+// answered takes note of any answer that shows the host to be well. An answer to a call that began
+// before the breaker opened tells nothing new.
+func (b *breaker) answered(now time.Time, g *Grant) (changed bool) {
+	if b.open && !g.hostProbe {
+		return false
+	}
+	b.failures = 0
+	if b.open {
+		b.open, b.since, b.lastProbe = false, now, ""
+		return true
+	}
+	return false
+}
+
+// schedule sets the next probe a cooldown away, up to a fifth of it later.
+func (b *breaker) schedule(now time.Time) {
+	b.probeAt = now.Add(b.cooldown + time.Duration(float64(b.cooldown)*0.2*b.jitter()))
+}

@@ -1,0 +1,337 @@
+package gate
+
+import (
+	"sync"
+	"time"
+
+	"replyworker/internal/wxclient"
+)
+
+const (
+	// sameLaneGrace is how much later the lane that probed last may probe again than any other.
+	sameLaneGrace = 5 * time.Second
+	// succeedingWithin is how recent a merchant's success must be for "others are succeeding".
+	succeedingWithin = time.Second
+)
+
+// Config sets a Gate up.
+type Config struct {
+	// Concurrency is the number of API calls at once, over all merchants.
+	Concurrency int
+	// HasBackup says whether there is a second host.
+	HasBackup bool
+	// BreakerFailures is how many consecutive failures open a host's breaker.
+	BreakerFailures int
+	// BreakerCooldown is the first wait before a host is probed; it doubles up to 30 s.
+	BreakerCooldown time.Duration
+	// Jitter returns numbers in [0, 1). It is called under the gate's lock.
+	Jitter func() float64
+	// OnBreaker is told of every opening and closing, under the gate's lock; nil for nobody.
+	OnBreaker func(host wxclient.Host, open bool)
+}
+
+// Gate admits calls. It is safe for concurrent use.
+type Gate struct {
+	cfg     Config
+	changed chan struct{}
+
+	mu        sync.Mutex
+	used      int
+	hosts     []breaker // by wxclient.Host
+	merchants map[string]*merchant
+	successes uint64
+	outage    bool
+	store     store
+}
+
+type merchant struct {
+	pace        pace
+	ceiling     Ceiling
+	hold        *hold
+	successes   uint64
+	lastSuccess time.Time
+}
+
+// Ceiling is a fixed limit on a merchant's calls, shared by all workers. Take returns zero where a
+// call may go now and has been counted, else how long to wait before it is asked again. It must not
+// block. GiveBack returns what was taken and not used.
+type Ceiling interface {
+	Take(now time.Time) time.Duration
+	GiveBack()
+}
+
+// New makes a Gate with every breaker closed and nobody held.
+func New(cfg Config) *Gate {
+	hosts := 1
+	if cfg.HasBackup {
+		hosts = 2
+	}
+	g := &Gate{cfg: cfg, changed: make(chan struct{}, 1), merchants: map[string]*merchant{}}
+	for range hosts {
+		g.hosts = append(g.hosts, breaker{
+			threshold: cfg.BreakerFailures, first: cfg.BreakerCooldown, jitter: cfg.Jitter,
+		})
+	}
+	return g
+}
+
+// SetCeiling puts a fixed limit on a merchant's calls.
+func (g *Gate) SetCeiling(mchid string, c Ceiling) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.merchant(mchid).ceiling = c
+}
+
+func (g *Gate) merchant(mchid string) *merchant {
+	m := g.merchants[mchid]
+	if m == nil {
+		m = &merchant{pace: newPace()}
+		g.merchants[mchid] = m
+	}
+	return m
+}
+
+// Changed receives a value when something happened that may let a refused job through before the
+// wait that it was told has passed.
+func (g *Gate) Changed() <-chan struct{} { return g.changed }
+
+// Wake lets those who wait ask again.
+func (g *Gate) Wake() { g.wake() }
+
+func (g *Gate) wake() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Ask is who wants to call: a merchant and the lane (the complaint) of the job.
+type Ask struct {
+	MchID string
+	Lane  string
+}
+
+// Grant is the leave to make one call. It goes back by exactly one call of Done.
+type Grant struct {
+	Ask
+	Host wxclient.Host
+	// HoldProbe says that the merchant is held and this call is to find out whether it still must be.
+	HoldProbe bool
+
+	at        time.Time
+	hostProbe bool
+	called    bool   // a call's end was reported on an earlier host
+	seen      uint64 // successes of the merchant at at
+}
+
+// Denial says why a job may not call now.
+type Denial struct {
+	// Wait is when it is worth asking again; zero where Changed will tell.
+	Wait time.Duration
+	// Everyone says that no other job of this merchant would be let through either.
+	Everyone bool
+	// Full says that no job of any merchant would be let through: all slots are taken or both hosts
+	// are out.
+	Full bool
+}
+
+// Try asks for leave to call. Exactly one of the answers is nil.
+func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.used >= g.cfg.Concurrency {
+		return nil, &Denial{Everyone: true, Full: true}
+	}
+	if wait := g.store.wait(now); wait > 0 {
+		return nil, &Denial{Wait: wait, Everyone: true, Full: true}
+	}
+	m := g.merchant(ask.MchID)
+	if m.hold != nil {
+		if wait, everyone, ok := m.hold.ready(now, ask.Lane); !ok {
+			return nil, &Denial{Wait: wait, Everyone: everyone}
+		}
+	}
+	if wait := m.pace.wait(now); wait > 0 {
+		return nil, &Denial{Wait: wait, Everyone: true}
+	}
+	host, probe, d := g.host(now, ask.Lane)
+	if d != nil {
+		return nil, d
+	}
+	if m.ceiling != nil {
+		if wait := m.ceiling.Take(now); wait > 0 {
+			return nil, &Denial{Wait: wait, Everyone: true}
+		}
+	}
+	m.pace.take()
+	grant := &Grant{Ask: ask, Host: host, at: now, hostProbe: probe, seen: m.successes}
+	if probe {
+		g.hosts[host].probing, g.hosts[host].lastProbe = true, ask.Lane
+	}
+	if m.hold != nil {
+		grant.HoldProbe = true
+		m.hold.probing = true
+	}
+	g.used++
+	g.store.admitted(now)
+	return grant, nil
+}
+
+// host chooses the host for lane: the primary while it is well or due for a probe, else the backup.
+func (g *Gate) host(now time.Time, lane string) (wxclient.Host, bool, *Denial) {
+	var soonest time.Duration
+	everyone := true
+	for h := range g.hosts {
+		b := &g.hosts[h]
+		ok, probe, wait := b.ready(now, lane)
+		if ok {
+			return wxclient.Host(h), probe, nil
+		}
+		if wait > 0 && (soonest == 0 || wait < soonest) {
+			soonest = wait
+		}
+		if !b.probing && !now.Before(b.probeAt) {
+			everyone = false // only this lane is kept from probing
+		}
+	}
+	return 0, false, &Denial{Wait: soonest, Everyone: everyone, Full: everyone}
+}
+
+// Switch moves a grant whose call has failed on its host to the other one, to be tried at once, and
+// takes the failure as reported. It says no where there is no other host, it is out too, or the
+// merchant's pace leaves no room; the grant then has no host until it goes back by Done.
+func (g *Gate) Switch(now time.Time, grant *Grant) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hostFailed(now, grant)
+	grant.called = true
+	if len(g.hosts) < 2 {
+		return false
+	}
+	other := wxclient.Primary
+	if grant.Host == wxclient.Primary {
+		other = wxclient.Backup
+	}
+	b := &g.hosts[other]
+	ok, probe, _ := b.ready(now, grant.Lane)
+	if !ok {
+		return false
+	}
+	m := g.merchant(grant.MchID)
+	if m.pace.wait(now) > 0 || (m.ceiling != nil && m.ceiling.Take(now) > 0) {
+		return false
+	}
+	m.pace.take()
+	if probe {
+		b.probing, b.lastProbe = true, grant.Lane
+	}
+	grant.Host, grant.hostProbe, grant.called, grant.at = other, probe, false, now
+	return true
+}
+
+// End is how a granted call ended, as far as the gate cares.
+type End int
+
+// The ends of a granted call.
+const (
+	Unused     End = iota // no call was made
+	Succeeded             // 2xx, verified
+	Answered              // any other answer that shows the host to be well
+	SlowDown              // 429
+	HostFailed            // refused, reset, timed out, 502 to 504
+)
+
+// Done gives a grant back with the end of its call. It returns what the gate knows of the others,
+// for the decision whether the attempt counts. Whether a hold stays is the caller's to say.
+func (g *Gate) Done(now time.Time, grant *Grant, end End) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.used--
+	m := g.merchant(grant.MchID)
+	if grant.HoldProbe && m.hold != nil {
+		m.hold.probing = false
+	}
+	switch end {
+	case Unused:
+		if grant.hostProbe {
+			g.hosts[grant.Host].probing = false
+		}
+		if !grant.called {
+			m.pace.giveBack()
+			if m.ceiling != nil {
+				m.ceiling.GiveBack()
+			}
+		}
+	case HostFailed:
+		if !grant.called {
+			g.hostFailed(now, grant)
+		}
+	case Succeeded, Answered, SlowDown:
+		if end == Succeeded {
+			g.successes++
+			m.successes++
+			m.lastSuccess = now
+		}
+		m.pace.answer(now, grant.at, end == SlowDown)
+		g.hostAnswered(now, grant)
+	}
+	g.wake()
+}
+
+func (g *Gate) hostFailed(now time.Time, grant *Grant) {
+	b := &g.hosts[grant.Host]
+	if b.failed(now, grant) && g.cfg.OnBreaker != nil {
+		g.cfg.OnBreaker(grant.Host, true)
+	}
+	if grant.hostProbe {
+		b.probing = false
+		grant.hostProbe = false
+	}
+	g.outage = g.outage || g.allOpen()
+	g.wake()
+}
+
+func (g *Gate) hostAnswered(now time.Time, grant *Grant) {
+	b := &g.hosts[grant.Host]
+	closed := b.answered(now, grant)
+	if grant.hostProbe {
+		b.probing = false
+	}
+	if !closed {
+		return
+	}
+	if g.cfg.OnBreaker != nil {
+		g.cfg.OnBreaker(grant.Host, false)
+	}
+	if g.outage {
+		g.outage = false
+		for _, m := range g.merchants {
+			m.pace.restart(now, float64(g.cfg.Concurrency)/10)
+		}
+	}
+}
+
+func (g *Gate) allOpen() bool {
+	for i := range g.hosts {
+		if !g.hosts[i].open {
+			return false
+		}
+	}
+	return true
+}
+
+// Successes returns how many calls have succeeded so far, over all merchants and for one. Two of
+// these tell whether others succeeded in between.
+func (g *Gate) Successes(mchid string) (all, own uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.successes, g.merchant(mchid).successes
+}
+
+// Succeeding says whether the merchant's calls are succeeding at this time.
+func (g *Gate) Succeeding(now time.Time, mchid string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.merchant(mchid)
+	return !m.lastSuccess.IsZero() && now.Sub(m.lastSuccess) <= succeedingWithin
+}

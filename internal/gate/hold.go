@@ -1,0 +1,62 @@
+package gate
+
+import "time"
+
+// Hold is what the gate knows of a held merchant.
+type Hold struct {
+	// Kind and Code say why: they are the claim store's words, for operators.
+	Kind, Code, Message string
+	Since               time.Time
+	// ProbeAt is when the next probe may go, LastProbe the lane of the one before.
+	ProbeAt   time.Time
+	LastProbe string
+}
+
+type hold struct {
+	Hold
+	probing bool
+}
+
+func (h *hold) ready(now time.Time, lane string) (wait time.Duration, everyone, ok bool) {
+	if h.probing {
+		return 0, true, false
+	}
+	if now.Before(h.ProbeAt) {
+		return h.ProbeAt.Sub(now), true, false
+	}
+	if lane == h.LastProbe {
+		if at := h.ProbeAt.Add(sameLaneGrace); now.Before(at) {
+			return at.Sub(now), false, false
+		}
+	}
+	return 0, false, true
+}
+
+// SetHold holds a merchant, or takes note of what has become of its hold. A probe that is out stays
+// out.
+func (g *Gate) SetHold(mchid string, h Hold) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.merchant(mchid)
+	probing := m.hold != nil && m.hold.probing
+	m.hold = &hold{Hold: h, probing: probing}
+	g.wake()
+}
+
+// ClearHold lets a merchant go on.
+func (g *Gate) ClearHold(mchid string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.merchant(mchid).hold = nil
+	g.wake()
+}
+
+// Held returns the merchant's hold, and whether there is one.
+func (g *Gate) Held(mchid string) (Hold, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h := g.merchant(mchid).hold; h != nil {
+		return h.Hold, true
+	}
+	return Hold{}, false
+}

@@ -1,0 +1,99 @@
+package kafkaio
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	clientID    = "replyworker"
+	// metadataTTL is how stale the picture of topics and leaders may be: after a broker's failure
+	// requests go astray for so long at most.
+	metadataTTL = 2 * time.Second
+)
+
+// Config says how brokers are reached.
+type Config struct {
+	Brokers []string
+	TLS     *tls.Config // nil for plain text
+	// SASLMechanism is "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512" or empty for none.
+	SASLMechanism string
+	SASLUsername  string
+	SASLPassword  string
+}
+
+// Client holds the connections to a Kafka cluster. It is safe for concurrent use.
+type Client struct {
+	brokers   []string
+	addr      net.Addr
+	dialer    *kafka.Dialer
+	transport *kafka.Transport
+	client    *kafka.Client
+}
+
+// NewClient makes a client. It does not connect.
+func NewClient(cfg Config) (*Client, error) {
+	if len(cfg.Brokers) == 0 {
+		return nil, errors.New("kafka: no brokers are given")
+	}
+	mechanism, err := saslMechanism(cfg)
+	if err != nil {
+		return nil, err
+	}
+	dial := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	transport := &kafka.Transport{
+		Dial: dial.DialContext, DialTimeout: dialTimeout, ClientID: clientID,
+		TLS: cfg.TLS, SASL: mechanism, MetadataTTL: metadataTTL,
+	}
+	addr := kafka.TCP(cfg.Brokers...)
+	return &Client{
+		brokers: cfg.Brokers,
+		addr:    addr,
+		dialer: &kafka.Dialer{
+			ClientID: clientID, Timeout: dialTimeout, DualStack: true, TLS: cfg.TLS, SASLMechanism: mechanism,
+		},
+		transport: transport,
+		client:    &kafka.Client{Addr: addr, Transport: transport},
+	}, nil
+}
+
+func saslMechanism(cfg Config) (sasl.Mechanism, error) {
+	switch cfg.SASLMechanism {
+	case "":
+		return nil, nil
+	case "PLAIN":
+		return plain.Mechanism{Username: cfg.SASLUsername, Password: cfg.SASLPassword}, nil
+	case "SCRAM-SHA-256":
+		return scram.Mechanism(scram.SHA256, cfg.SASLUsername, cfg.SASLPassword)
+	case "SCRAM-SHA-512":
+		return scram.Mechanism(scram.SHA512, cfg.SASLUsername, cfg.SASLPassword)
+	}
+	return nil, fmt.Errorf("kafka: %q is no SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", cfg.SASLMechanism)
+}
+
+// Close ends the idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Brokers returns the bootstrap addresses.
+func (c *Client) Brokers() []string { return c.brokers }
+
+// Dialer returns how consumer groups connect.
+func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
+
+// RoundTrip sends one request of the Kafka protocol and returns its answer.
+func (c *Client) RoundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
+	return c.transport.RoundTrip(ctx, c.addr, req)
+}
+
+// Kafka returns the plain client.
+func (c *Client) Kafka() *kafka.Client { return c.client }

@@ -1,0 +1,126 @@
+package kafkaio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// DefaultMaxMessageBytes is the broker's own default of max.message.bytes.
+const DefaultMaxMessageBytes = 1_048_588
+
+// MissingTopicsError says which topics do not exist.
+type MissingTopicsError struct{ Topics []string }
+
+func (e *MissingTopicsError) Error() string {
+	return "kafka: no topic " + strings.Join(e.Topics, ", ") + " (make it with: worker topics create)"
+}
+
+// Partitions returns the number of partitions of each of the topics. Topics that do not exist are a
+// *MissingTopicsError.
+func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]int, error) {
+	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+	if err != nil {
+		return nil, fmt.Errorf("kafka metadata from %s: %w", strings.Join(c.brokers, ","), err)
+	}
+	found := map[string]int{}
+	for _, t := range res.Topics {
+		switch {
+		case t.Error == nil:
+			found[t.Name] = len(t.Partitions)
+		case !errors.Is(t.Error, kafka.UnknownTopicOrPartition):
+			return nil, fmt.Errorf("kafka metadata of topic %s: %w", t.Name, t.Error)
+		}
+	}
+	var missing []string
+	for _, name := range topics {
+		if found[name] == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if missing != nil {
+		return nil, &MissingTopicsError{Topics: missing}
+	}
+	return found, nil
+}
+
+// Topic is a topic to be made.
+type Topic struct {
+	Name       string
+	Partitions int
+	Replicas   int // -1 for the broker's default
+	Config     map[string]string
+}
+
+// CreateTopics makes the topics that do not exist, and returns the names of those it made, sorted.
+func (c *Client) CreateTopics(ctx context.Context, topics ...Topic) ([]string, error) {
+	req := &kafka.CreateTopicsRequest{}
+	for _, t := range topics {
+		tc := kafka.TopicConfig{Topic: t.Name, NumPartitions: t.Partitions, ReplicationFactor: t.Replicas}
+		for k, v := range t.Config {
+			tc.ConfigEntries = append(tc.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
+		}
+		req.Topics = append(req.Topics, tc)
+	}
+	res, err := c.client.CreateTopics(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("create topics: %w", err)
+	}
+	var made []string
+	var faults []error
+	for name, err := range res.Errors {
+		switch {
+		case err == nil:
+			made = append(made, name)
+		case !errors.Is(err, kafka.TopicAlreadyExists):
+			faults = append(faults, fmt.Errorf("create topic %s: %w", name, err))
+		}
+	}
+	sort.Strings(made)
+	return made, errors.Join(faults...)
+}
+
+// MaxMessageBytes returns the topic's max.message.bytes, the broker's default where it cannot be
+// read (the right to read a topic's configuration is often kept from clients).
+func (c *Client) MaxMessageBytes(ctx context.Context, topic string) int {
+	const name = "max.message.bytes"
+	res, err := c.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{
+			ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{name},
+		}},
+	})
+	if err != nil {
+		return DefaultMaxMessageBytes
+	}
+	for _, r := range res.Resources {
+		for _, e := range r.ConfigEntries {
+			if n, err := strconv.Atoi(e.ConfigValue); e.ConfigName == name && err == nil && n > 0 {
+				return n
+			}
+		}
+	}
+	return DefaultMaxMessageBytes
+}
+
+// WaitForTopics asks for the topics until they are there, a broker answers that one is not, or ctx
+// ends. Its error says what to look at.
+func (c *Client) WaitForTopics(ctx context.Context, topics ...string) (map[string]int, error) {
+	for {
+		partitions, err := c.Partitions(ctx, topics...)
+		var missing *MissingTopicsError
+		if err == nil || errors.As(err, &missing) {
+			return partitions, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("kafka at %s does not answer: %w", strings.Join(c.brokers, ","), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

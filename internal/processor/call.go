@@ -1,0 +1,228 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"replyworker/internal/dedupe"
+	"replyworker/internal/gate"
+	"replyworker/internal/job"
+	"replyworker/internal/schedule"
+	"replyworker/internal/wxclient"
+)
+
+// tally is what a turn's calls amount to.
+type tally struct {
+	attempts int  // as the claim has them
+	giveBack int  // of those, how many are not to count
+	spent    bool // the last one counts
+	maybe    bool
+	change   dedupe.Tri // what becomes of the claim's own maybe_sent
+}
+
+func (t *tally) maybeSent()   { t.maybe, t.change = true, dedupe.Set }
+func (t *tally) refused()     { t.maybe, t.change = false, dedupe.Clear }
+func (t *tally) counted() int { return t.attempts - t.giveBack }
+
+// count says whether the last attempt counts.
+func (t *tally) count(counts bool) {
+	t.spent = counts
+	if !counts {
+		t.giveBack++
+	}
+}
+
+// call makes a won job's attempts: one, and where its host fails one more on the other host at once.
+func (u *turn) call(c dedupe.Claim) schedule.Next {
+	n := tally{attempts: c.Attempts, maybe: c.MaybeSent}
+	for body := u.job.Body(); ; {
+		if u.task.Draining() {
+			return u.giveUp(&n)
+		}
+		if u.expired(time.Now()) {
+			u.release(gate.Unused)
+			return u.fail(job.Result{Status: job.StatusExpired, Attempts: n.attempts - 1, MaybeSent: n.maybe})
+		}
+		answer, err := u.attempt(body)
+		if err == nil {
+			return u.succeed(answer, &n)
+		}
+		if again, next := u.elsewhere(err, &n); !again {
+			return next
+		}
+	}
+}
+
+// elsewhere deals with a failed attempt: the job goes to the other host at once, or its turn is over.
+func (u *turn) elsewhere(e *wxclient.Error, n *tally) (again bool, next schedule.Next) {
+	u.note(e)
+	if e.Sent && uncertain(e.Class) {
+		n.maybeSent()
+	}
+	if e.Class != wxclient.ClassHostFailed {
+		return false, u.conclude(e, n)
+	}
+	n.count(u.othersSucceeded())
+	if u.task.Draining() || !u.p.gate.Switch(time.Now(), u.grant) {
+		return false, u.conclude(e, n)
+	}
+	attempts, err := u.p.claims.Begin(u.ctx, u.claim, n.attempts)
+	switch {
+	case errors.Is(err, dedupe.ErrLost):
+		return false, schedule.ParkUntil(time.Now())
+	case err != nil:
+		return false, u.storeFailed(err)
+	}
+	n.attempts = attempts
+	return true, schedule.Next{}
+}
+
+// uncertain says of which classes the API may have taken the reply.
+func uncertain(c wxclient.Class) bool {
+	switch c {
+	case wxclient.ClassUnknown, wxclient.ClassUnknownKey, wxclient.ClassHostFailed, wxclient.ClassTransient,
+		wxclient.ClassCanceled:
+		return true
+	}
+	return false
+}
+
+// attempt makes one call, with its claim kept alive.
+func (u *turn) attempt(body []byte) (wxclient.Answer, *wxclient.Error) {
+	u.tries++
+	all, own := u.p.gate.Successes(u.job.MchID)
+	if u.tries == 1 {
+		u.begun = successes{all, own}
+	}
+	u.before, u.begun = u.begun, successes{all, own}
+	defer u.p.renewer.hold(u.claim)()
+	begin := time.Now()
+	answer, err := u.p.cfg.API.Reply(u.ctx, u.grant.Host, u.p.cfg.Merchants[u.job.MchID], u.job.ComplaintID, body)
+	var e *wxclient.Error
+	if err != nil && !errors.As(err, &e) {
+		e = &wxclient.Error{Class: wxclient.ClassRefused, Host: u.grant.Host, Err: err}
+	}
+	u.p.metrics.attempt(u.grant.Host, e, time.Since(begin))
+	return answer, e
+}
+
+// othersSucceeded says whether calls of anybody have succeeded since this job's attempt before the
+// last began. The fault is then this job's own, and the attempt counts.
+func (u *turn) othersSucceeded() bool {
+	all, _ := u.p.gate.Successes(u.job.MchID)
+	return all > u.before.all
+}
+
+// ownSucceeded is othersSucceeded for the calls of the job's own merchant.
+func (u *turn) ownSucceeded() bool {
+	_, own := u.p.gate.Successes(u.job.MchID)
+	return own > u.before.own
+}
+
+// note keeps the last answer for the outcome and the dead letter.
+func (u *turn) note(e *wxclient.Error) {
+	u.answer = job.Answer{
+		Host: e.Host.String(), HTTPStatus: e.Status, Code: e.Code, Message: e.Message, RequestID: e.RequestID,
+	}
+	if u.answer.Message == "" && e.Err != nil {
+		u.answer.Message = e.Err.Error()
+	}
+	u.detail = e.Error()
+	u.p.log.Debug().Str("idempotent_id", u.job.IdempotentID).Str("class", e.Class.String()).Err(e).Msg("attempt failed")
+}
+
+// conclude decides what becomes of a job whose attempt has failed (design section 4, row by row).
+// Holds and the brake are decided before the grant goes back and before anything is settled:
+// otherwise the refusals in flight are buried past them.
+func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
+	switch e.Class {
+	case wxclient.ClassHostFailed: // counted in elsewhere, where its fault was reported
+		return u.retryOrExhaust(e, n, gate.HostFailed)
+	case wxclient.ClassUnknown:
+		u.p.log.Error().Err(e).Str("idempotent_id", u.job.IdempotentID).Msg("an answer could not be verified")
+		n.count(true)
+		return u.retryOrExhaust(e, n, gate.Answered)
+	case wxclient.ClassTransient:
+		n.count(true)
+		return u.retryOrExhaust(e, n, gate.Answered)
+	case wxclient.ClassSlowDown:
+		n.count(u.p.gate.Succeeding(time.Now(), u.job.MchID))
+		return u.retryOrExhaust(e, n, gate.SlowDown)
+	case wxclient.ClassCredentials:
+		n.count(u.ownSucceeded())
+		u.p.holds.credentials(u.ctx, u.job.MchID, e)
+		return u.retryOrExhaust(e, n, gate.Answered)
+	case wxclient.ClassUnknownKey:
+		n.count(false)
+		u.p.holds.credentials(u.ctx, u.job.MchID, e)
+		return u.retryOrExhaust(e, n, gate.Answered)
+	case wxclient.ClassCanceled:
+		return u.giveUp(n)
+	default: // refused
+		n.refused()
+		return u.end(job.ReasonRejected, e, n, gate.Answered)
+	}
+}
+
+// retryOrExhaust parks the job for its next try, or ends it where its counted attempts are spent.
+func (u *turn) retryOrExhaust(e *wxclient.Error, n *tally, end gate.End) schedule.Next {
+	if n.spent && u.p.cfg.Retry.Spent(n.counted()) {
+		return u.end(job.ReasonExhausted, e, n, end)
+	}
+	wait := u.p.cfg.Retry.Wait(max(u.tries, n.counted()), e.RetryAfter)
+	if e.Class == wxclient.ClassCredentials || e.Class == wxclient.ClassUnknownKey {
+		wait = 0 // the hold says when
+	}
+	u.release(end)
+	return u.park(wait, n)
+}
+
+// end settles a job as failed, unless the brake says that the fault is not in the job; then it waits,
+// and the attempt does not count.
+func (u *turn) end(reason job.Reason, e *wxclient.Error, n *tally, end gate.End) schedule.Next {
+	settle := u.p.mayFail(u.ctx, u.job.MchID, u.job.ComplaintID, cause(reason, e), u.probing())
+	u.release(end)
+	if !settle {
+		n.giveBack++
+		return u.park(0, n)
+	}
+	return u.fail(job.Result{
+		Status: job.StatusFailed, Reason: reason, Attempts: n.counted(), MaybeSent: n.maybe,
+	})
+}
+
+// park gives the claim back until the next try.
+func (u *turn) park(wait time.Duration, n *tally) schedule.Next {
+	ctx, cancel := u.lastWord()
+	defer cancel()
+	err := u.p.claims.Park(ctx, u.claim, dedupe.Parked{Delay: wait, GiveBack: n.giveBack, MaybeSent: n.change})
+	if err != nil && !errors.Is(err, dedupe.ErrLost) {
+		// The claim's lease will end by itself. Its attempts may count one too many.
+		u.p.storeDown(time.Now(), err)
+	}
+	if u.task.Draining() {
+		return schedule.Drop()
+	}
+	return schedule.ParkUntil(time.Now().Add(wait))
+}
+
+// giveUp parks a job that this worker has no time for any more. The attempt that was prepared, or cut
+// off, does not count.
+func (u *turn) giveUp(n *tally) schedule.Next {
+	u.release(gate.Unused)
+	n.giveBack++
+	return u.park(0, n)
+}
+
+// lastWordTimeout bounds a write to the claim store that must still be tried when the session's time
+// is over.
+const lastWordTimeout = time.Second
+
+// lastWord returns the turn's context, or where it has ended a short one of its own.
+func (u *turn) lastWord() (context.Context, context.CancelFunc) {
+	if u.ctx.Err() == nil {
+		return u.ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(u.ctx), lastWordTimeout)
+}

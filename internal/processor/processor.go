@@ -1,0 +1,133 @@
+package processor
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"replyworker/internal/dedupe"
+	"replyworker/internal/gate"
+	"replyworker/internal/job"
+	"replyworker/internal/retry"
+	"replyworker/internal/schedule"
+	"replyworker/internal/wxclient"
+)
+
+// Claims is what the processor asks of the claim store for one job; its methods are dedupe.Store's.
+type Claims interface {
+	Claim(ctx context.Context, c dedupe.Claimant, spend int) (dedupe.Claim, error)
+	Begin(ctx context.Context, c dedupe.Claimant, attempts int) (int, error)
+	Renew(ctx context.Context, held []dedupe.Claimant) []error
+	Park(ctx context.Context, c dedupe.Claimant, p dedupe.Parked) error
+	Complete(ctx context.Context, c dedupe.Claimant, d dedupe.Done) (dedupe.CompleteResult, error)
+	Fail(ctx context.Context, c dedupe.Claimant, f dedupe.Failure) error
+	MarkPublished(ctx context.Context, key dedupe.Key, source string) error
+}
+
+// API makes one call.
+type API interface {
+	Reply(ctx context.Context, host wxclient.Host, m *wxclient.Merchant, complaintID string, body []byte) (
+		wxclient.Answer, error)
+}
+
+// Outcomes publishes how jobs ended.
+type Outcomes interface {
+	Publish(ctx context.Context, d *job.Delivery, j *job.Job, r job.Result) error
+}
+
+// Letters publishes the dead letters of jobs that failed.
+type Letters interface {
+	Publish(ctx context.Context, d *job.Delivery, r job.Result) error
+}
+
+// Config sets a Processor up.
+type Config struct {
+	// Merchants are those that can sign, by id; DefaultMchID signs where a job names none.
+	Merchants    map[string]*wxclient.Merchant
+	DefaultMchID string
+	Validation   job.Validation
+	Retry        retry.Policy
+	// Brake is how many jobs of a merchant in a row, over different complaints, may be refused with
+	// one code before the merchant is held; 0 is never.
+	Brake int
+	// Lease is the claims' lease; claims are renewed each third of it while a call is out.
+	Lease time.Duration
+
+	Claims     Claims
+	Holds      Holds
+	API        API
+	Gate       *gate.Gate
+	Outcomes   Outcomes
+	Letters    Letters
+	Log        zerolog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Processor makes tasks of deliveries. It is safe for concurrent use.
+type Processor struct {
+	cfg     Config
+	gate    *gate.Gate
+	claims  Claims
+	warn    *folder
+	brake   *brake
+	renewer *renewer
+	holds   *keeper
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// New makes a Processor. Run must be running while its tasks are.
+func New(cfg Config) *Processor {
+	p := &Processor{
+		cfg: cfg, gate: cfg.Gate, claims: cfg.Claims, brake: newBrake(cfg.Brake), log: cfg.Log, warn: newFolder(),
+		metrics: newMetrics(cfg.Registerer, cfg.Gate),
+	}
+	p.renewer = newRenewer(cfg.Claims, cfg.Lease, cfg.Log)
+	p.holds = newKeeper(cfg.Holds, cfg.Gate, cfg.Merchants, cfg.Log, p.metrics)
+	return p
+}
+
+// Run keeps claims and holds alive until ctx ends.
+func (p *Processor) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.renewer.run(ctx)
+	}()
+	p.holds.run(ctx)
+	<-done
+}
+
+// Task makes the task of a delivery. finished is called when the record needs no further delivery.
+func (p *Processor) Task(d job.Delivery, finished func()) *schedule.Task {
+	w := &work{p: p, d: d}
+	t := &schedule.Task{Step: w.step, Finished: finished}
+	w.decode()
+	if w.failed != nil {
+		t.Ungated = true
+		return t
+	}
+	t.MchID, t.Lane, t.ExpiresAt = w.job.MchID, lane(&d, w.job), w.job.ExpiresAt
+	return t
+}
+
+// work is one delivery on its way.
+type work struct {
+	p      *Processor
+	d      job.Delivery
+	job    *job.Job    // of an invalid job what could be read
+	failed *job.Result // the end of a job that is not even claimed
+
+	started time.Time
+	tries   int        // calls made in this process
+	asked   int        // times that another delivery had the claim
+	before  successes  // when the attempt before the last one began
+	begun   successes  // when the last one began
+	answer  job.Answer // the last one
+	detail  string     // the last error, for the dead letter
+}
+
+// successes counts calls that succeeded, of everybody and of a merchant.
+type successes struct{ all, own uint64 }

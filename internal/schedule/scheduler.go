@@ -1,0 +1,395 @@
+package schedule
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"replyworker/internal/gate"
+)
+
+// scanReady bounds how many ready tasks of a merchant are asked for when those before them are
+// refused for reasons of their own.
+const scanReady = 32
+
+// Gate is what the scheduler asks of the gate.
+type Gate interface {
+	Try(now time.Time, ask gate.Ask) (*gate.Grant, *gate.Denial)
+	Changed() <-chan struct{}
+}
+
+// Config sets a Scheduler up.
+type Config struct {
+	Gate Gate
+	// MaxRunning bounds the steps at work at one time: calls, and results that are being recorded.
+	MaxRunning int
+}
+
+// Scheduler runs tasks. It is safe for concurrent use.
+type Scheduler struct {
+	gate       Gate
+	maxRunning int
+	wake       chan struct{}
+	beat       atomic.Int64 // of the dispatcher, Unix nanoseconds
+
+	mu       sync.Mutex
+	queues   map[string]*queue // ready tasks that need leave, by merchant
+	order    []*queue          // the same, in the order in which they are asked
+	free     queue             // ready tasks that need no leave
+	parked   taskHeap
+	expiring taskHeap
+	counts   Counts
+}
+
+// Counts tells how many tasks are in each state.
+type Counts struct {
+	Waiting int // queued or ready
+	Parked  int // waiting for their time
+	Running int // a step is at work
+}
+
+// New makes a Scheduler. Run it before adding tasks.
+func New(cfg Config) *Scheduler {
+	s := &Scheduler{
+		gate: cfg.Gate, maxRunning: cfg.MaxRunning, wake: make(chan struct{}, 1), queues: map[string]*queue{},
+	}
+	s.parked = taskHeap{at: func(t *Task) time.Time { return t.at }, idx: func(t *Task) *int { return &t.parkIdx }}
+	s.expiring = taskHeap{
+		at: func(t *Task) time.Time { return t.ExpiresAt }, idx: func(t *Task) *int { return &t.expIdx },
+	}
+	s.beat.Store(time.Now().UnixNano())
+	return s
+}
+
+// Counts returns the present counts.
+func (s *Scheduler) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
+}
+
+// LastBeat returns when the dispatcher looked around last, at least every few seconds while it runs.
+func (s *Scheduler) LastBeat() time.Time { return time.Unix(0, s.beat.Load()) }
+
+// Run dispatches until ctx ends. Steps at work are their sessions' to wait for.
+func (s *Scheduler) Run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		s.beat.Store(now.UnixNano())
+		wait := s.dispatch(now)
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-s.gate.Changed():
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Scheduler) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts all that may run now, and returns how long until it is worth looking again.
+func (s *Scheduler) dispatch(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := min(s.unpark(now), s.expire(now))
+	for s.counts.Running < s.maxRunning {
+		t := s.free.pop()
+		if t == nil {
+			break
+		}
+		s.start(t, nil)
+	}
+	return max(min(wait, s.admit(now)), 100*time.Microsecond)
+}
+
+// idle is how long the dispatcher sleeps at most: its beat shows that it is not stuck.
+const idle = 5 * time.Second
+
+// unpark readies the tasks whose time has come.
+func (s *Scheduler) unpark(now time.Time) time.Duration {
+	for {
+		t := s.parked.first()
+		if t == nil {
+			return idle
+		}
+		if t.at.After(now) {
+			return t.at.Sub(now)
+		}
+		s.parked.remove(t)
+		s.counts.Parked--
+		s.counts.Waiting++
+		s.ready(t, now)
+	}
+}
+
+// expire readies the waiting tasks that are past their time, out of turn: they call nobody.
+func (s *Scheduler) expire(now time.Time) time.Duration {
+	for {
+		t := s.expiring.first()
+		if t == nil {
+			return idle
+		}
+		if t.ExpiresAt.After(now) {
+			return t.ExpiresAt.Sub(now)
+		}
+		s.expiring.remove(t)
+		if t.state == running || t.state == over {
+			continue // the step looks at the time itself
+		}
+		s.unlist(t)
+		s.leaveLane(t, now)
+		t.expired = true
+		s.counts.Waiting++
+		s.ready(t, now)
+	}
+}
+
+// admit asks the gate for the ready tasks, one of each merchant in turn.
+func (s *Scheduler) admit(now time.Time) time.Duration {
+	wait := time.Duration(idle)
+	for active := s.order; len(active) > 0 && s.counts.Running < s.maxRunning; {
+		var next []*queue
+		for _, q := range active {
+			if s.counts.Running >= s.maxRunning {
+				break
+			}
+			started, w, full := s.admitOne(now, q)
+			wait = min(wait, w)
+			if full {
+				return wait
+			}
+			if started && q.len() > 0 {
+				next = append(next, q)
+			}
+		}
+		active = next
+	}
+	if len(s.order) > 1 {
+		s.order = append(s.order[1:], s.order[0])
+	}
+	return wait
+}
+
+func (s *Scheduler) admitOne(now time.Time, q *queue) (started bool, wait time.Duration, full bool) {
+	wait = idle
+	for i := 0; i < min(q.len(), scanReady); i++ {
+		t := q.at(i)
+		grant, denial := s.gate.Try(now, gate.Ask{MchID: t.MchID, Lane: t.Lane})
+		if grant != nil {
+			q.removeAt(i)
+			s.start(t, grant)
+			return true, wait, false
+		}
+		if denial.Wait > 0 {
+			wait = min(wait, denial.Wait)
+		}
+		if denial.Everyone {
+			return false, wait, denial.Full
+		}
+	}
+	return false, wait, false
+}
+
+func (s *Scheduler) ready(t *Task, now time.Time) {
+	t.state, t.at = ready, now
+	if t.Ungated || t.expired {
+		s.free.push(t)
+		return
+	}
+	q := s.queues[t.MchID]
+	if q == nil {
+		q = &queue{}
+		s.queues[t.MchID] = q
+		s.order = append(s.order, q)
+	}
+	q.push(t)
+}
+
+func (s *Scheduler) start(t *Task, grant *gate.Grant) {
+	t.state = running
+	s.counts.Waiting--
+	s.counts.Running++
+	t.session.steps.Add(1)
+	go s.step(t, grant)
+}
+
+func (s *Scheduler) step(t *Task, grant *gate.Grant) {
+	defer t.session.steps.Done()
+	next := t.Step(t.session.ctx, t, grant)
+	if next.kind == nextFinished {
+		t.Finished()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Running--
+	defer s.poke()
+	if next.kind == nextParked && !t.session.draining.Load() {
+		t.state, t.at = parked, next.at
+		s.counts.Parked++
+		s.parked.push(t)
+		return
+	}
+	s.end(t)
+}
+
+// end forgets a task whose step was its last.
+func (s *Scheduler) end(t *Task) {
+	t.state = over
+	s.expiring.remove(t)
+	s.leaveLane(t, time.Now())
+	delete(t.session.tasks, t)
+}
+
+func (s *Scheduler) advance(t *Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaveLane(t, time.Now())
+	s.poke()
+}
+
+// leaveLane takes a task out of its lane and readies the next one where it was the head.
+func (s *Scheduler) leaveLane(t *Task, now time.Time) {
+	l := t.lane
+	if l == nil {
+		return
+	}
+	t.lane = nil
+	head := l.tasks[0] == t
+	for i, other := range l.tasks {
+		if other == t {
+			l.tasks = append(l.tasks[:i], l.tasks[i+1:]...)
+			break
+		}
+	}
+	if len(l.tasks) == 0 {
+		delete(t.session.lanes, t.Lane)
+		return
+	}
+	if head && l.tasks[0].state == queued {
+		s.ready(l.tasks[0], now)
+	}
+}
+
+// unlist takes a waiting task off the list that it waits on.
+func (s *Scheduler) unlist(t *Task) {
+	switch t.state {
+	case parked:
+		s.parked.remove(t)
+		s.counts.Parked--
+	case ready:
+		s.counts.Waiting--
+		if t.Ungated || t.expired {
+			s.free.remove(t)
+		} else {
+			s.queues[t.MchID].remove(t)
+		}
+	case queued:
+		s.counts.Waiting--
+	case running, over:
+	}
+}
+
+// Session is the tasks of one Kafka generation. They are drained together.
+type Session struct {
+	s        *Scheduler
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	draining atomic.Bool
+	steps    sync.WaitGroup
+
+	// Under the scheduler's lock.
+	lanes map[string]*lane
+	tasks map[*Task]struct{}
+}
+
+// NewSession begins a session. Its end is Drain.
+func (s *Scheduler) NewSession() *Session {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Session{s: s, ctx: ctx, cancel: cancel, lanes: map[string]*lane{}, tasks: map[*Task]struct{}{}}
+}
+
+// Add queues a task. A task that comes while the session drains is dropped.
+func (ss *Session) Add(t *Task) {
+	s := ss.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ss.draining.Load() {
+		t.state = over
+		return
+	}
+	t.session, t.parkIdx, t.expIdx = ss, -1, -1
+	ss.tasks[t] = struct{}{}
+	s.counts.Waiting++
+	if !t.ExpiresAt.IsZero() {
+		s.expiring.push(t)
+	}
+	defer s.poke()
+	if t.Lane == "" {
+		s.ready(t, time.Now())
+		return
+	}
+	l := ss.lanes[t.Lane]
+	if l == nil {
+		l = &lane{}
+		ss.lanes[t.Lane] = l
+	}
+	t.lane = l
+	l.tasks = append(l.tasks, t)
+	if len(l.tasks) == 1 {
+		s.ready(t, time.Now())
+	}
+}
+
+// Drain drops the tasks that no step works on, waits for the steps at work, and when ctx ends
+// before them cuts them off with its cause and waits for them to return. It says whether nothing was
+// cut off.
+func (ss *Session) Drain(ctx context.Context) bool {
+	ss.dropWaiting()
+	done := make(chan struct{})
+	go func() {
+		ss.steps.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		ss.cancel(nil)
+		return true
+	case <-ctx.Done():
+		ss.cancel(context.Cause(ctx))
+		<-done
+		return false
+	}
+}
+
+func (ss *Session) dropWaiting() {
+	s := ss.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ss.draining.Store(true)
+	for t := range ss.tasks {
+		if t.state == running {
+			continue
+		}
+		s.unlist(t)
+		s.expiring.remove(t)
+		t.state, t.lane = over, nil
+		delete(ss.tasks, t)
+	}
+	for name, l := range ss.lanes {
+		l.tasks = l.tasks[:min(1, len(l.tasks))]
+		if len(l.tasks) == 0 || l.tasks[0].state != running {
+			delete(ss.lanes, name)
+		}
+	}
+}

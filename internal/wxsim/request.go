@@ -1,0 +1,217 @@
+package wxsim
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	pathPrefix = "/v3/merchant-service/complaints-v2/"
+	pathSuffix = "/response-immediate-service"
+	scheme     = "WECHATPAY2-SHA256-RSA2048"
+
+	maxBodyBytes      = 1 << 20
+	maxComplaintID    = 64
+	maxClockDeviation = 5 * time.Minute
+)
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	if err != nil {
+		return nil, fmt.Errorf("request body: %w", err)
+	}
+	return body, nil
+}
+
+// check refuses what the API would refuse, and fills in whose call it is as far as it got.
+func (s *Sim) check(r *http.Request, body []byte, c *Call) *answer {
+	steps := []func(*http.Request, []byte, *Call) *answer{
+		checkTarget, checkHeaders, s.checkAuthorization, s.checkAnswerKey, checkComplaintID, s.checkBody,
+	}
+	for _, step := range steps {
+		if refusal := step(r, body, c); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+func checkTarget(r *http.Request, _ []byte, c *Call) *answer {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	escaped, ok := strings.CutPrefix(path, pathPrefix)
+	if ok {
+		escaped, ok = strings.CutSuffix(escaped, pathSuffix)
+	}
+	if !ok || strings.Contains(escaped, "/") {
+		a := errorAnswer(http.StatusNotFound, codeNotFound, "请求的资源不存在", nil)
+		return &a
+	}
+	if r.Method != http.MethodPost {
+		a := errorAnswer(http.StatusMethodNotAllowed, codeInvalidRequest, "不支持的HTTP方法", nil)
+		return &a
+	}
+	id, err := url.PathUnescape(escaped)
+	if err != nil {
+		a := complaintIDRefusal(escaped, "percent-escape is broken")
+		return &a
+	}
+	c.ComplaintID = id
+	return nil
+}
+
+func checkComplaintID(_ *http.Request, _ []byte, c *Call) *answer {
+	issue := ""
+	switch n := utf8.RuneCountInString(c.ComplaintID); {
+	case !utf8.ValidString(c.ComplaintID):
+		issue = "not UTF-8"
+	case n == 0 || n > maxComplaintID:
+		issue = fmt.Sprintf("length is %d, want 1 to %d", n, maxComplaintID)
+	case c.ComplaintID == "." || c.ComplaintID == "..":
+		issue = "is a relative path segment"
+	default:
+		return nil
+	}
+	a := complaintIDRefusal(c.ComplaintID, issue)
+	return &a
+}
+
+func complaintIDRefusal(value, issue string) answer {
+	return errorAnswer(http.StatusBadRequest, codeParam, "参数错误:complaint_id",
+		&errorDetail{Field: "complaint_id", Value: short(value), Issue: issue, Location: "url"})
+}
+
+func checkHeaders(r *http.Request, _ []byte, _ *Call) *answer {
+	if r.Header.Get("Accept") == "" || r.Header.Get("User-Agent") == "" {
+		a := errorAnswer(http.StatusBadRequest, codeInvalidRequest, "Http头缺少Accept或User-Agent", nil)
+		return &a
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		a := errorAnswer(http.StatusBadRequest, codeInvalidRequest, "Http头Content-Type必须为application/json",
+			&errorDetail{Field: "Content-Type", Value: short(r.Header.Get("Content-Type")), Location: "header"})
+		return &a
+	}
+	return nil
+}
+
+func (s *Sim) checkAuthorization(r *http.Request, body []byte, c *Call) *answer {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return unauthorized("Authorization", fmt.Sprintf("%d Authorization headers, want one", len(values)),
+			"Http头Authorization值格式错误,请参考《微信支付商户REST API签名规则》")
+	}
+	auth, err := parseAuthorization(values[0])
+	if err != nil {
+		return unauthorized("Authorization", err.Error(), "Http头Authorization值格式错误,请参考《微信支付商户REST API签名规则》")
+	}
+	merchant, known := s.cfg.Merchants[auth.mchID]
+	if !known {
+		return unauthorized("mchid", "unknown merchant", "商户号不存在")
+	}
+	c.MchID = auth.mchID
+	if auth.serial != merchant.Serial {
+		return unauthorized("serial_no", "not this merchant's certificate", "商户证书序列号有误。请使用签名私钥匹配的证书序列号")
+	}
+	if deviation := s.cfg.Now().Sub(auth.time); deviation.Abs() > maxClockDeviation {
+		return unauthorized("timestamp", "deviates by more than 5 minutes",
+			"Http头Authorization中的timestamp与发起请求的时间不得超过5分钟")
+	}
+	return auth.verify(merchant.Key, r.Method, r.RequestURI, body)
+}
+
+type authorization struct {
+	mchID, nonce, timestamp, serial string
+	time                            time.Time
+	signature                       []byte
+}
+
+// parseAuthorization reads the five parts by name, in any order, each exactly once.
+func parseAuthorization(value string) (*authorization, error) {
+	list, ok := strings.CutPrefix(value, scheme+" ")
+	if !ok {
+		return nil, fmt.Errorf("scheme is not %s", scheme)
+	}
+	parts := make(map[string]string, 5)
+	for part := range strings.SplitSeq(list, ",") {
+		name, quoted, _ := strings.Cut(part, "=")
+		if len(quoted) < 2 || quoted[0] != '"' || quoted[len(quoted)-1] != '"' {
+			return nil, fmt.Errorf("part %q is not name=\"value\"", short(name))
+		}
+		if _, twice := parts[name]; twice {
+			return nil, fmt.Errorf("part %q stands twice", short(name))
+		}
+		parts[name] = quoted[1 : len(quoted)-1]
+	}
+	for _, name := range []string{"mchid", "nonce_str", "timestamp", "serial_no", "signature"} {
+		if parts[name] == "" {
+			return nil, fmt.Errorf("part %q is missing", name)
+		}
+	}
+	if len(parts) != 5 {
+		return nil, errors.New("there are parts besides the five")
+	}
+	return newAuthorization(parts)
+}
+
+func newAuthorization(parts map[string]string) (*authorization, error) {
+	seconds, err := strconv.ParseUint(parts["timestamp"], 10, 40)
+	if err != nil {
+		return nil, errors.New("timestamp is not a number of seconds")
+	}
+	signature, err := base64.StdEncoding.Strict().DecodeString(parts["signature"])
+	if err != nil {
+		return nil, errors.New("signature is not base64")
+	}
+	return &authorization{
+		mchID: parts["mchid"], nonce: parts["nonce_str"], timestamp: parts["timestamp"], serial: parts["serial_no"],
+		time: time.Unix(int64(seconds), 0), signature: signature, //nolint:gosec // 40 bits fit.
+	}, nil
+}
+
+// verify checks the signature over METHOD\nTARGET\nTIMESTAMP\nNONCE\nBODY\n, where the target is the
+// request target as it was received.
+func (a *authorization) verify(key *rsa.PublicKey, method, target string, body []byte) *answer {
+	head := method + "\n" + target + "\n" + a.timestamp + "\n" + a.nonce + "\n"
+	hash := sha256.New()
+	hash.Write([]byte(head))
+	hash.Write(body)
+	hash.Write([]byte("\n"))
+	if rsa.VerifyPKCS1v15(key, crypto.SHA256, hash.Sum(nil), a.signature) == nil {
+		return nil
+	}
+	refusal := jsonAnswer(http.StatusUnauthorized, signErrorBody(method, target, head, body))
+	refusal.code = codeSign
+	return &refusal
+}
+
+func (s *Sim) checkAnswerKey(r *http.Request, _ []byte, _ *Call) *answer {
+	if got := r.Header.Get("Wechatpay-Serial"); got != s.cfg.AnswerKeyID {
+		a := errorAnswer(http.StatusBadRequest, codeParam, "平台证书序列号Wechatpay-Serial错误",
+			&errorDetail{Field: "Wechatpay-Serial", Value: short(got), Issue: "unknown key id", Location: "header"})
+		return &a
+	}
+	return nil
+}
+
+func (s *Sim) checkBody(_ *http.Request, body []byte, c *Call) *answer {
+	reply, problem := s.body.read(body, s.cfg.Lenient)
+	if problem != nil {
+		a := errorAnswer(http.StatusBadRequest, codeParam, "参数错误:"+problem.field,
+			&errorDetail{Field: problem.field, Value: problem.value, Issue: problem.issue, Location: "body"})
+		return &a
+	}
+	c.IdempotentID = reply.member("idempotent_id").text
+	return nil
+}
