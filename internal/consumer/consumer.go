@@ -176,7 +176,7 @@ func (c *Consumer) Partitions() []PartitionState {
 	out := make([]PartitionState, 0, len(g.partitions))
 	for _, p := range g.partitions {
 		out = append(out, PartitionState{
-			Topic: p.fetcher.topic, Partition: p.fetcher.partition, Watermark: p.tracker.watermark(),
+			Topic: p.fetcher.Topic, Partition: p.fetcher.Partition, Watermark: p.tracker.watermark(),
 			Lag: p.lag(), Unfinished: p.tracker.pending(),
 		})
 	}

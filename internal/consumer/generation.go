@@ -8,6 +8,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
+
+	"replyworker/internal/kafkaio"
 )
 
 var errDrainTimeout = errors.New("drain timeout")
@@ -39,9 +41,9 @@ func (g *generation) assign() {
 		for _, a := range list {
 			share := cfg.BufferBytes / n
 			p := &partition{
-				fetcher: fetcher{
-					client: cfg.Client, topic: topic, partition: a.ID,
-					maxBytes: min(max(share, smallestFetch), largestFetch),
+				fetcher: kafkaio.Fetcher{
+					Client: cfg.Client, Topic: topic, Partition: a.ID,
+					MaxBytes: min(max(share, smallestFetch), largestFetch),
 				},
 				tracker: newTracker(a.Offset), session: g.session,
 				maxJobs: max(1, cfg.BufferJobs/n), maxBytes: share,
@@ -120,13 +122,13 @@ func (g *generation) commit(all bool) {
 	offsets := map[string]map[int]int64{}
 	for _, p := range g.partitions {
 		w := p.tracker.watermark()
-		if last, ok := g.committed[p.fetcher.topic][p.fetcher.partition]; w < 0 || (!all && ok && last == w) {
+		if last, ok := g.committed[p.fetcher.Topic][p.fetcher.Partition]; w < 0 || (!all && ok && last == w) {
 			continue
 		}
-		if offsets[p.fetcher.topic] == nil {
-			offsets[p.fetcher.topic] = map[int]int64{}
+		if offsets[p.fetcher.Topic] == nil {
+			offsets[p.fetcher.Topic] = map[int]int64{}
 		}
-		offsets[p.fetcher.topic][p.fetcher.partition] = w
+		offsets[p.fetcher.Topic][p.fetcher.Partition] = w
 	}
 	if len(offsets) == 0 {
 		return

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/segmentio/kafka-go"
 
 	"replyworker/internal/job"
+	"replyworker/internal/kafkaio"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 
 // partition fetches one assigned partition and keeps its books, for one generation.
 type partition struct {
-	fetcher  fetcher
+	fetcher  kafkaio.Fetcher
 	tracker  *tracker
 	session  Session
 	maxJobs  int
@@ -65,7 +65,7 @@ func pause(ctx context.Context, d time.Duration) {
 // step fetches one page and hands its records over; next is where to go on.
 func (p *partition) step(ctx context.Context, offset int64) (next int64, err error) {
 	if offset < 0 { // nothing was ever committed
-		first, _, err := p.fetcher.bounds(ctx)
+		first, _, err := p.fetcher.Bounds(ctx)
 		if err != nil {
 			return offset, err
 		}
@@ -75,16 +75,16 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 	if !p.await(ctx, 0) {
 		return offset, ctx.Err()
 	}
-	page, err := p.fetcher.fetch(ctx, offset)
-	if errors.Is(err, kafka.OffsetOutOfRange) {
+	page, err := p.fetcher.Fetch(ctx, offset)
+	if errors.Is(err, kafkaio.ErrOffsetOutOfRange) {
 		return p.recover(ctx, offset)
 	}
 	if err != nil {
 		return offset, err
 	}
-	p.highWatermark.Store(page.highWatermark)
-	for i := range page.records {
-		d := &page.records[i]
+	p.highWatermark.Store(page.HighWatermark)
+	for i := range page.Records {
+		d := &page.Records[i]
 		if !p.await(ctx, d.Size()) {
 			return offset, ctx.Err()
 		}
@@ -92,8 +92,8 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 		p.metrics.consumed.Inc()
 		p.session.Accept(*d, func() { p.tracker.finish(u) })
 	}
-	p.tracker.skip(page.next)
-	return page.next, nil
+	p.tracker.skip(page.Next)
+	return page.Next, nil
 }
 
 // await waits until a record of size fits into the partition's share of the buffers.
@@ -113,7 +113,7 @@ func (p *partition) await(ctx context.Context, size int) bool {
 // end means that the topic was made anew or its log was cut back; all that is there is read, and
 // claims keep what was done before from being done again.
 func (p *partition) recover(ctx context.Context, offset int64) (int64, error) {
-	first, end, err := p.fetcher.bounds(ctx)
+	first, end, err := p.fetcher.Bounds(ctx)
 	if err != nil {
 		return offset, err
 	}

@@ -90,10 +90,7 @@ func (c *Client) Brokers() []string { return c.brokers }
 // Dialer returns how consumer groups connect.
 func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
 
-// RoundTrip sends one request of the Kafka protocol and returns its answer.
-func (c *Client) RoundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
+// roundTrip sends one request of the Kafka protocol and returns its answer.
+func (c *Client) roundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
 	return c.transport.RoundTrip(ctx, c.addr, req)
 }
-
-// Kafka returns the plain client.
-func (c *Client) Kafka() *kafka.Client { return c.client }

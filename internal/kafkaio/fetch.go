@@ -1,4 +1,4 @@
-package consumer
+package kafkaio
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol/fetch"
 
 	"replyworker/internal/job"
-	"replyworker/internal/kafkaio"
 )
 
 const (
@@ -28,64 +27,74 @@ const (
 	noSession     = -1
 )
 
-// page is what one fetch has yielded.
-type page struct {
-	records []job.Delivery // committed ones, at and after the wanted offset
-	// next is the offset to fetch from after this page; there is nothing for us between the last of
-	// records and next.
-	next          int64
-	highWatermark int64
-	logStart      int64
+// ErrOffsetOutOfRange says that the partition does not have the wanted offset, or not any more.
+var ErrOffsetOutOfRange = errors.New("offset out of range")
+
+// Page is what one fetch has yielded.
+type Page struct {
+	// Records are the committed ones at and after the wanted offset.
+	Records []job.Delivery
+	// Next is the offset to fetch from after this page; there is nothing for us between the last of
+	// Records and Next.
+	Next int64
+	// HighWatermark is the end of the partition.
+	HighWatermark int64
 }
 
-// fetcher reads committed records of one partition.
-type fetcher struct {
-	client    *kafkaio.Client
-	topic     string
-	partition int
-	maxBytes  int
+// Fetcher reads committed records of one partition: no control records, none of aborted transactions,
+// and empty keys and values told apart from null ones. kafka-go's own Reader does neither. It is safe
+// for concurrent use.
+type Fetcher struct {
+	Client    *Client
+	Topic     string
+	Partition int
+	// MaxBytes bounds the answer of one fetch; a larger batch comes all the same, alone.
+	MaxBytes int
 }
 
-// fetch reads from offset on. Where there is nothing yet it waits a while and returns an empty page.
-func (f *fetcher) fetch(ctx context.Context, offset int64) (page, error) {
+// Fetch reads from offset on. Where there is nothing yet it waits a while and returns an empty page.
+func (f *Fetcher) Fetch(ctx context.Context, offset int64) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	m, err := f.client.RoundTrip(ctx, &fetch.Request{
+	m, err := f.Client.roundTrip(ctx, &fetch.Request{
 		ReplicaID:      noReplica,
 		MaxWaitTime:    int32(fetchWait / time.Millisecond),
 		MinBytes:       1,
-		MaxBytes:       int32(f.maxBytes),
+		MaxBytes:       int32(f.MaxBytes),
 		IsolationLevel: readCommitted,
 		SessionID:      0,
 		SessionEpoch:   noSession,
 		Topics: []fetch.RequestTopic{{
-			Topic: f.topic,
+			Topic: f.Topic,
 			Partitions: []fetch.RequestPartition{{
-				Partition: int32(f.partition), CurrentLeaderEpoch: noEpoch, FetchOffset: offset,
-				LogStartOffset: -1, PartitionMaxBytes: int32(f.maxBytes),
+				Partition: int32(f.Partition), CurrentLeaderEpoch: noEpoch, FetchOffset: offset,
+				LogStartOffset: -1, PartitionMaxBytes: int32(f.MaxBytes),
 			}},
 		}},
 	})
 	if err != nil {
-		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, err)
+		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, err)
 	}
 	res := m.(*fetch.Response)
 	if res.ErrorCode != 0 {
-		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, kafka.Error(res.ErrorCode))
+		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(res.ErrorCode))
 	}
 	if len(res.Topics) == 0 || len(res.Topics[0].Partitions) == 0 {
-		return page{}, fmt.Errorf("fetch %s/%d: the answer has no partition", f.topic, f.partition)
+		return Page{}, fmt.Errorf("fetch %s/%d: the answer has no partition", f.Topic, f.Partition)
 	}
 	p := &res.Topics[0].Partitions[0]
+	if kafka.Error(p.ErrorCode) == kafka.OffsetOutOfRange {
+		return Page{}, fmt.Errorf("fetch %s/%d from %d: %w", f.Topic, f.Partition, offset, ErrOffsetOutOfRange)
+	}
 	if p.ErrorCode != 0 {
-		return page{}, fmt.Errorf("fetch %s/%d: %w", f.topic, f.partition, kafka.Error(p.ErrorCode))
+		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(p.ErrorCode))
 	}
 	return f.read(p, offset)
 }
 
 // read takes the committed records out of an answer.
-func (f *fetcher) read(p *fetch.ResponsePartition, offset int64) (page, error) {
-	out := page{next: offset, highWatermark: p.HighWatermark, logStart: p.LogStartOffset}
+func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64) (Page, error) {
+	out := Page{Next: offset, HighWatermark: p.HighWatermark}
 	stream, _ := p.RecordSet.Records.(*protocol.RecordStream)
 	if stream == nil {
 		return out, nil
@@ -93,18 +102,18 @@ func (f *fetcher) read(p *fetch.ResponsePartition, offset int64) (page, error) {
 	aborted := newAborted(p.AbortedTransactions)
 	for _, batch := range stream.Records {
 		if err := f.readBatch(batch, offset, aborted, &out); err != nil {
-			return page{}, fmt.Errorf("read %s/%d: %w", f.topic, f.partition, err)
+			return Page{}, fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
 		}
 	}
-	if out.next == offset && len(stream.Records) > 0 {
+	if out.Next == offset && len(stream.Records) > 0 {
 		// The broker's answer begins with the batch that holds offset, yet the record is not in it:
 		// compaction took it, and the end of its batch is not told to us. It is one offset at a time.
-		out.next = offset + 1
+		out.Next = offset + 1
 	}
 	return out, nil
 }
 
-func (f *fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *aborted, out *page) error {
+func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *aborted, out *Page) error {
 	drop := false
 	switch b := batch.(type) {
 	case *protocol.ControlBatch:
@@ -120,7 +129,7 @@ func (f *fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *
 		if err != nil {
 			return err
 		}
-		out.next = max(out.next, r.Offset+1)
+		out.Next = max(out.Next, r.Offset+1)
 		if drop || r.Offset < offset {
 			closeRecord(r)
 			continue
@@ -129,11 +138,11 @@ func (f *fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *
 		if err != nil {
 			return err
 		}
-		out.records = append(out.records, d)
+		out.Records = append(out.Records, d)
 	}
 }
 
-func readControl(b *protocol.ControlBatch, aborted *aborted, out *page) error {
+func readControl(b *protocol.ControlBatch, aborted *aborted, out *Page) error {
 	for {
 		r, err := b.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -142,7 +151,7 @@ func readControl(b *protocol.ControlBatch, aborted *aborted, out *page) error {
 		if err != nil {
 			return err
 		}
-		out.next = max(out.next, r.Offset+1)
+		out.Next = max(out.Next, r.Offset+1)
 		key, err := readBytes(r.Key) // version and type, 2 bytes each
 		closeRecord(r)
 		if err != nil {
@@ -155,7 +164,7 @@ func readControl(b *protocol.ControlBatch, aborted *aborted, out *page) error {
 }
 
 // delivery copies a record out of kafka-go's pages, which are used again.
-func (f *fetcher) delivery(r *protocol.Record) (job.Delivery, error) {
+func (f *Fetcher) delivery(r *protocol.Record) (job.Delivery, error) {
 	defer closeRecord(r)
 	key, err := readBytes(r.Key)
 	if err != nil {
@@ -166,7 +175,7 @@ func (f *fetcher) delivery(r *protocol.Record) (job.Delivery, error) {
 		return job.Delivery{}, err
 	}
 	d := job.Delivery{
-		Source: job.Source{Topic: f.topic, Partition: f.partition, Offset: r.Offset, Timestamp: r.Time},
+		Source: job.Source{Topic: f.Topic, Partition: f.Partition, Offset: r.Offset, Timestamp: r.Time},
 		Key:    key, Value: value,
 	}
 	for _, h := range r.Headers {
@@ -218,22 +227,22 @@ func (a *aborted) has(producer, baseOffset int64) bool {
 
 func (a *aborted) end(producer int64) { delete(a.open, producer) }
 
-// bounds returns the first offset that the partition still has and the one past its last.
-func (f *fetcher) bounds(ctx context.Context) (first, end int64, err error) {
+// Bounds returns the first offset that the partition still has and the one past its last.
+func (f *Fetcher) Bounds(ctx context.Context) (first, end int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	res, err := f.client.Kafka().ListOffsets(ctx, &kafka.ListOffsetsRequest{
+	res, err := f.Client.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
 		Topics: map[string][]kafka.OffsetRequest{
-			f.topic: {kafka.FirstOffsetOf(f.partition), kafka.LastOffsetOf(f.partition)},
+			f.Topic: {kafka.FirstOffsetOf(f.Partition), kafka.LastOffsetOf(f.Partition)},
 		},
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", f.topic, f.partition, err)
+		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", f.Topic, f.Partition, err)
 	}
-	for _, p := range res.Topics[f.topic] {
-		if p.Partition == f.partition {
+	for _, p := range res.Topics[f.Topic] {
+		if p.Partition == f.Partition {
 			return p.FirstOffset, p.LastOffset, p.Error
 		}
 	}
-	return 0, 0, fmt.Errorf("offsets of %s/%d: the answer has no partition", f.topic, f.partition)
+	return 0, 0, fmt.Errorf("offsets of %s/%d: the answer has no partition", f.Topic, f.Partition)
 }
