@@ -73,6 +73,8 @@ func newRootCommand(s *state) *cobra.Command {
 	root.Flags().BoolP("version", "v", false, "print the version")
 	asParent(root)
 	root.AddCommand(
+		newRunCommand(s),
+		newDemoCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
 		newVersionCommand(s),

@@ -70,6 +70,7 @@ func (u *turn) elsewhere(e *wxclient.Error, n *tally) (again bool, next schedule
 	attempts, err := u.p.claims.Begin(u.ctx, u.claim, n.attempts)
 	switch {
 	case errors.Is(err, dedupe.ErrLost):
+		u.lost()
 		return false, schedule.ParkUntil(time.Now())
 	case err != nil:
 		return false, u.storeFailed(err)
@@ -197,8 +198,12 @@ func (u *turn) park(wait time.Duration, n *tally) schedule.Next {
 	ctx, cancel := u.lastWord()
 	defer cancel()
 	err := u.p.claims.Park(ctx, u.claim, dedupe.Parked{Delay: wait, GiveBack: n.giveBack, MaybeSent: n.change})
-	if err != nil && !errors.Is(err, dedupe.ErrLost) {
-		// The claim's lease will end by itself. Its attempts may count one too many.
+	switch {
+	case err == nil:
+		u.token = ""
+	case errors.Is(err, dedupe.ErrLost):
+		u.lost()
+	default: // still ours, perhaps; its attempts may count one too many
 		u.p.storeDown(time.Now(), err)
 	}
 	if u.task.Draining() {

@@ -21,6 +21,7 @@ type metrics struct {
 	holds         *prometheus.CounterVec
 	persistErrors *prometheus.CounterVec
 	panics        prometheus.Counter
+	lost          prometheus.Counter
 }
 
 const succeededResult = "success"
@@ -51,6 +52,9 @@ func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
 		persistErrors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "replyworker_write_errors_total", Help: "Writes of a job's end that failed and were tried again.",
 		}, []string{"write"}),
+		lost: f.NewCounter(prometheus.CounterOpts{
+			Name: "replyworker_claims_lost_total", Help: "Claims that were no longer ours when they were to be written.",
+		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "replyworker_panics_total", Help: "Jobs that made the worker stumble; each is a dead letter.",
 		}),

@@ -121,6 +121,7 @@ type work struct {
 	failed *job.Result // the end of a job that is not even claimed
 
 	started time.Time
+	token   string     // of a claim that is, or may be, held
 	tries   int        // calls made in this process
 	asked   int        // times that another delivery had the claim
 	before  successes  // when the attempt before the last one began

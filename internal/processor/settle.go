@@ -111,7 +111,8 @@ func (u *turn) fail(r job.Result) schedule.Next {
 	err := u.persist(writeFail, func(ctx context.Context) error { return u.p.claims.Fail(ctx, u.claim, f) })
 	switch {
 	case errors.Is(err, dedupe.ErrLost):
-		return schedule.ParkUntil(time.Now()) // ask again what has become of it, and publish nothing
+		u.lost()
+		return schedule.ParkUntil(time.Now()) // and publish nothing
 	case odd(err):
 		return u.storeFailed(err)
 	case err != nil:

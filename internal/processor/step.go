@@ -79,13 +79,24 @@ func (u *turn) release(end gate.End) {
 	u.grant = nil
 }
 
-// newClaim prepares a claim with a token of its own: each step claims anew.
+// newClaim prepares the step's claim. It has a new token, unless it is not known what became of the
+// last one: the answer to a claim may have been lost, and the store knows its holder by the token.
 func (u *turn) newClaim() {
+	if u.token == "" {
+		u.token = dedupe.NewToken()
+	}
 	u.claim = dedupe.Claimant{
 		Key:    dedupe.Key{MchID: u.job.MchID, IdempotentID: u.job.IdempotentID},
-		Token:  dedupe.NewToken(),
+		Token:  u.token,
 		Source: u.d.Source.ID(), Content: string(u.job.Content[:]),
 	}
+}
+
+// lost takes note that the claim is another's, or nobody's, by now.
+func (u *turn) lost() {
+	u.token = ""
+	u.p.metrics.lost.Inc()
+	u.p.log.Warn().Str("idempotent_id", u.job.IdempotentID).Msg("claim lost; asking again what has become of the job")
 }
 
 // claimAndCall claims the job with its first attempt, and calls where it was won.

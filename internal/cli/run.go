@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"replyworker/internal/app"
+	"replyworker/internal/config"
+)
+
+func newRunCommand(s *state) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "run [flags]",
+		Short:   "run the service",
+		GroupID: groupService,
+		Long: "Run the service until it is told to stop. SIGTERM or SIGINT drains it: nothing more is fetched,\n" +
+			"calls under way end, their outcomes are published, and it leaves the consumer group. Exit status 0;\n" +
+			"1 where drain-timeout cut calls off, whose jobs will be delivered again. A second SIGINT ends it at\n" +
+			"once with 130.\n\n" +
+			"It refuses to start, within start-timeout, where a topic is missing or Kafka or Redis do not answer.",
+		Example: "  worker run --config worker.yaml\n  set -a; . simulator/replyworker.env; set +a; worker run",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := s.load(cmd)
+			if err != nil {
+				return err
+			}
+			if err := cfg.RequireMerchant(); err != nil {
+				return err
+			}
+			return s.runWorker(cmd.Context(), cfg)
+		},
+	}
+	s.useSettings(cmd)
+	return cmd
+}
+
+func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
+	log := app.NewLogger(cfg, s.stderr, s.isTerminal(s.stderr), s.useColor(s.stderr))
+	for _, warning := range cfg.Warnings() {
+		log.Warn().Msg(oneLine(warning))
+	}
+	w, err := app.New(cfg, readVersion(s).Version, log)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the setting
+	}
+	err = w.Run(ctx)
+	if errors.Is(err, app.ErrStart) {
+		return withHint(err, "check kafka-brokers and redis-url (worker config print shows where each value comes from)")
+	}
+	return err //nolint:wrapcheck // it says what happened
+}
