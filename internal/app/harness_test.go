@@ -22,12 +22,13 @@ import (
 
 // bench is a stack with a producer and a reader of outcomes and dead letters.
 type bench struct {
-	t     *testing.T
-	stack *devstack.Stack
-	kafka *kgo.Client
+	t          testing.TB
+	stack      *devstack.Stack
+	kafka      *kgo.Client
+	partitions int
 }
 
-func newBench(t *testing.T, partitions int) *bench {
+func newBench(t testing.TB, partitions int) *bench {
 	t.Helper()
 	stack, err := devstack.Start(devstack.Config{Partitions: partitions, Seed: 1})
 	require.NoError(t, err)
@@ -35,7 +36,7 @@ func newBench(t *testing.T, partitions int) *bench {
 	client, err := kgo.NewClient(kgo.SeedBrokers(stack.Kafka.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	return &bench{t: t, stack: stack, kafka: client}
+	return &bench{t: t, stack: stack, kafka: client, partitions: partitions}
 }
 
 // worker is a running worker; stop drains it and returns what Run did.

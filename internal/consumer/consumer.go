@@ -22,7 +22,7 @@ const (
 	commitInterval = 500 * time.Millisecond
 	drainMargin    = 10 * time.Second // rebalance timeout over drain timeout
 	smallestFetch  = 64 << 10
-	largestFetch   = 1 << 20
+	largestFetch   = 512 << 10
 )
 
 // Config sets a Consumer up.

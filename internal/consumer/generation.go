@@ -43,7 +43,7 @@ func (g *generation) assign() {
 			p := &partition{
 				fetcher: kafkaio.Fetcher{
 					Client: cfg.Client, Topic: topic, Partition: a.ID,
-					MaxBytes: min(max(share, smallestFetch), largestFetch),
+					MaxBytes: min(max(share/16, smallestFetch), largestFetch),
 				},
 				tracker: newTracker(a.Offset), session: g.session,
 				maxJobs: max(1, cfg.BufferJobs/n), maxBytes: share,

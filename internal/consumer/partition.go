@@ -72,10 +72,11 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 		p.tracker.skip(first)
 		offset = first
 	}
-	if !p.await(ctx, 0) {
+	room := p.awaitRoom(ctx)
+	if ctx.Err() != nil {
 		return offset, ctx.Err()
 	}
-	page, err := p.fetcher.Fetch(ctx, offset)
+	page, err := p.fetcher.Fetch(ctx, offset, room)
 	if errors.Is(err, kafkaio.ErrOffsetOutOfRange) {
 		return p.recover(ctx, offset)
 	}
@@ -94,6 +95,22 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 	}
 	p.tracker.skip(page.Next)
 	return page.Next, nil
+}
+
+// awaitRoom waits until half of the partition's share of the buffers is free, so that a fetch is worth
+// its while, and returns for how many records.
+func (p *partition) awaitRoom(ctx context.Context) int {
+	for {
+		jobs, bytes := p.tracker.load()
+		if jobs == 0 || (jobs <= p.maxJobs/2 && bytes <= p.maxBytes/2) {
+			return p.maxJobs - jobs
+		}
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-p.tracker.freed:
+		}
+	}
 }
 
 // await waits until a record of size fits into the partition's share of the buffers.

@@ -101,6 +101,13 @@ func (t *tracker) restart(next int64) {
 	t.epoch++
 }
 
+// load returns how many records are being worked on, and their bytes.
+func (t *tracker) load() (jobs, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count, t.bytes
+}
+
 // pending returns how many records are being worked on.
 func (t *tracker) pending() int {
 	t.mu.Lock()

@@ -52,8 +52,9 @@ type Fetcher struct {
 	MaxBytes int
 }
 
-// Fetch reads from offset on. Where there is nothing yet it waits a while and returns an empty page.
-func (f *Fetcher) Fetch(ctx context.Context, offset int64) (Page, error) {
+// Fetch reads at most maxRecords from offset on, whatever the broker has sent: a small answer may
+// hold many compressed ones. Where there is nothing yet it waits a while and returns an empty page.
+func (f *Fetcher) Fetch(ctx context.Context, offset int64, maxRecords int) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	m, err := f.Client.roundTrip(ctx, &fetch.Request{
@@ -89,11 +90,11 @@ func (f *Fetcher) Fetch(ctx context.Context, offset int64) (Page, error) {
 	if p.ErrorCode != 0 {
 		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(p.ErrorCode))
 	}
-	return f.read(p, offset)
+	return f.read(p, offset, maxRecords)
 }
 
 // read takes the committed records out of an answer.
-func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64) (Page, error) {
+func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64, maxRecords int) (Page, error) {
 	out := Page{Next: offset, HighWatermark: p.HighWatermark}
 	stream, _ := p.RecordSet.Records.(*protocol.RecordStream)
 	if stream == nil {
@@ -101,7 +102,10 @@ func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64) (Page, error) {
 	}
 	aborted := newAborted(p.AbortedTransactions)
 	for _, batch := range stream.Records {
-		if err := f.readBatch(batch, offset, aborted, &out); err != nil {
+		if len(out.Records) >= maxRecords {
+			break
+		}
+		if err := f.readBatch(batch, offset, maxRecords, aborted, &out); err != nil {
 			return Page{}, fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
 		}
 	}
@@ -113,7 +117,7 @@ func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64) (Page, error) {
 	return out, nil
 }
 
-func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *aborted, out *Page) error {
+func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, maxRecords int, aborted *aborted, out *Page) error {
 	drop := false
 	switch b := batch.(type) {
 	case *protocol.ControlBatch:
@@ -121,7 +125,7 @@ func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *
 	case *protocol.RecordBatch:
 		drop = b.Attributes.Transactional() && aborted.has(b.ProducerID, b.BaseOffset)
 	}
-	for {
+	for len(out.Records) < maxRecords {
 		r, err := batch.ReadRecord()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -140,6 +144,7 @@ func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, aborted *
 		}
 		out.Records = append(out.Records, d)
 	}
+	return nil
 }
 
 func readControl(b *protocol.ControlBatch, aborted *aborted, out *Page) error {

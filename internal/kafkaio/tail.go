@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	tailBytes = 1 << 20
-	tailRetry = 200 * time.Millisecond
+	tailBytes   = 1 << 20
+	tailRecords = 10_000
+	tailRetry   = 200 * time.Millisecond
 )
 
 // Tail reads every partition of a topic from its beginning and goes on with what comes, until ctx
@@ -47,7 +48,7 @@ func (c *Client) Tail(ctx context.Context, topic string, each func(job.Delivery)
 // tail reads one partition until ctx ends. Errors of a broker are waited out.
 func (f *Fetcher) tail(ctx context.Context, each func(job.Delivery)) {
 	for offset := int64(0); ctx.Err() == nil; {
-		page, err := f.Fetch(ctx, offset)
+		page, err := f.Fetch(ctx, offset, tailRecords)
 		if errors.Is(err, ErrOffsetOutOfRange) {
 			if first, _, boundsErr := f.Bounds(ctx); boundsErr == nil {
 				offset = first
