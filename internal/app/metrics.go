@@ -15,20 +15,20 @@ type collector struct {
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("replyworker_"+name, help, labels, nil)
+	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 //nolint:gochecknoglobals // descriptions are constants in all but name
 var (
-	descInFlight = desc("jobs_in_flight", "Jobs that a step works on: a call, or the recording of its result.")
-	descCalls    = desc("api_calls_in_flight", "API slots taken.")
-	descSlots    = desc("api_slots", "API calls that may be under way at once.")
-	descParked   = desc("jobs_parked", "Jobs that wait for their next try.")
-	descWaiting  = desc("jobs_waiting", "Jobs that wait for their turn in their lane, or at the gate.")
-	descBreaker  = desc("breaker_open", "1 where the host's breaker is open.", "host")
-	descHold     = desc("merchant_held", "1 where the merchant is held.", "mchid", "kind")
-	descPace     = desc("merchant_pace", "Learned limit in calls per second; 0 is none.", "mchid")
-	descStore    = desc("claim_store_down", "1 while Redis does not answer and jobs wait for it.")
+	descInFlight = desc("replyworker_jobs_in_flight", "Jobs that a step works on: a call, or the recording of its result.")
+	descCalls    = desc("replyworker_api_calls_in_flight", "API slots taken.")
+	descSlots    = desc("replyworker_api_slots", "API calls that may be under way at once.")
+	descParked   = desc("replyworker_jobs_parked", "Jobs that wait for their next try.")
+	descWaiting  = desc("replyworker_jobs_waiting", "Jobs that wait for their turn in their lane, or at the gate.")
+	descBreaker  = desc("replyworker_breaker_open", "1 where the host's breaker is open.", "host")
+	descHold     = desc("replyworker_merchant_held", "1 where the merchant is held.", "mchid", "kind")
+	descPace     = desc("replyworker_merchant_pace", "Learned limit in calls per second; 0 is none.", "mchid")
+	descStore    = desc("replyworker_claim_store_down", "1 while Redis does not answer and jobs wait for it.")
 )
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {

@@ -44,7 +44,7 @@ func (o Origin) String() string {
 }
 
 // Fault is one thing that is wrong with the configuration.
-type Fault struct {
+type Fault struct { //nolint:errname // One of many: the sum of them is the error.
 	Name   string // the setting, or what stands in its place
 	Origin Origin
 	Value  string // what was given; never a secret

@@ -22,7 +22,7 @@ var (
 
 // readLimited reads a file, or a pipe as shells make them, to its end and not further than it should.
 func readLimited(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // unreadable words it
 	}
@@ -31,7 +31,7 @@ func readLimited(path string) ([]byte, error) {
 	if err == nil && len(data) > maxFileBytes {
 		err = errTooLarge
 	}
-	return data, err //nolint:wrapcheck // unreadable words it
+	return data, err
 }
 
 // unreadable words why a file that a setting names cannot be used.

@@ -8,7 +8,7 @@ import (
 )
 
 // GroupAnnotation is the annotation of a setting's flag that has its Group, for help.
-const GroupAnnotation = "replyworker_group"
+const GroupAnnotation = "replyworker-group"
 
 // longestKind is how long a flag's type may be and leave help its columns.
 const longestKind = 30

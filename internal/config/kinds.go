@@ -146,10 +146,11 @@ func (n number[T]) value() value {
 	}
 }
 
-func intValue(field func(*Config) *int, low, high int) value {
+// intValue is a whole number from 1 to high.
+func intValue(field func(*Config) *int, high int) value {
 	return number[int]{
-		kind: "int", field: field, low: low, high: high,
-		must:   fmt.Sprintf("be a whole number from %d to %d", low, high),
+		kind: "int", field: field, low: 1, high: high,
+		must:   fmt.Sprintf("be a whole number from 1 to %d", high),
 		parse:  func(text string) (int, bool) { n, err := strconv.Atoi(text); return n, err == nil },
 		format: strconv.Itoa,
 	}.value()

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -170,10 +171,8 @@ func (u *RedisURL) addPart(part string, path *string) rule {
 	if checkHostPort(addr).broken() {
 		return rule{must: "have ports from 1 to 65535"}
 	}
-	for _, other := range u.Addrs {
-		if other == addr {
-			return rule{must: "not name " + addr + " twice"}
-		}
+	if slices.Contains(u.Addrs, addr) {
+		return rule{must: "not name " + addr + " twice"}
 	}
 	u.Addrs = append(u.Addrs, addr)
 	if parsed.Path != "" && parsed.Path != "/" {

@@ -251,7 +251,7 @@ func sendingSettings() []Setting {
 		{
 			Name: "concurrency", Default: "64",
 			Help:  "API calls at once",
-			value: intValue(func(c *Config) *int { return &c.Concurrency }, 1, 10_000),
+			value: intValue(func(c *Config) *int { return &c.Concurrency }, 10_000),
 		},
 		{
 			Name: "request-timeout", Default: "10s",
@@ -274,7 +274,7 @@ func sendingSettings() []Setting {
 		{
 			Name: "retry-attempts", Default: "8",
 			Help:  "attempts of one job, over both hosts and over restarts",
-			value: intValue(func(c *Config) *int { return &c.RetryAttempts }, 1, 100),
+			value: intValue(func(c *Config) *int { return &c.RetryAttempts }, 100),
 		},
 		{
 			Name: "rate", Default: "0",
@@ -284,7 +284,7 @@ func sendingSettings() []Setting {
 		{
 			Name: "breaker-failures", Default: "5",
 			Help:  "failures in a row that take a host out of service",
-			value: intValue(func(c *Config) *int { return &c.BreakerFailures }, 1, 10_000),
+			value: intValue(func(c *Config) *int { return &c.BreakerFailures }, 10_000),
 		},
 		{
 			Name: "breaker-cooldown", Default: "5s",
@@ -334,7 +334,7 @@ func serviceSettings() []Setting {
 		{
 			Name: "buffer-jobs", Default: "10000",
 			Help:  "most jobs fetched and not finished, over all partitions",
-			value: intValue(func(c *Config) *int { return &c.BufferJobs }, 1, 1_000_000),
+			value: intValue(func(c *Config) *int { return &c.BufferJobs }, 1_000_000),
 		},
 		{
 			Name: "buffer-bytes", Default: "32MiB",

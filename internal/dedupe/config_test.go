@@ -74,7 +74,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2"
 	for _, url := range []string{
-		"redis://u:hunter2@127.0.0.1:1/0", "redis://u:hunter2@127.0.0.1:port", "//u:hunter2@x", "redis://u:hunter2%zz@x", "redis://u:1?hunter2@h",
+		"redis://u:hunter2@127.0.0.1:1/0", "redis://u:hunter2@127.0.0.1:port", "//u:hunter2@x", "redis://u:hunter2%zz@x",
+		"redis://u:1?hunter2@h",
 	} {
 		cfg := dedupe.Config{URL: url, Password: secret, Timeout: time.Second}
 		printed := fmt.Sprintf("%v %+v %#v %s", cfg, cfg, cfg, cfg)

@@ -61,7 +61,9 @@ func TestBytesPerClaim(t *testing.T) {
 			c.IdempotentID += row.name
 			_, err := s.Claim(t.Context(), c, 1)
 			require.NoError(t, err)
-			_, err = s.Complete(t.Context(), c, dedupe.Done{LogID: "300285320210322170000071077", Details: row.details, Attempts: 1})
+			_, err = s.Complete(t.Context(), c, dedupe.Done{
+				LogID: "300285320210322170000071077", Details: row.details, Attempts: 1,
+			})
 			require.NoError(t, err)
 			require.NoError(t, s.MarkPublished(t.Context(), c.Key, c.Source))
 			key := srv.Prefix() + ":replyworker:job:{" + c.Key.String() + "}"
@@ -87,7 +89,8 @@ func TestCluster(t *testing.T) {
 	ctx := t.Context()
 	require.NoError(t, s.Ping(ctx))
 	c := dedupe.Claimant{
-		Key: dedupe.Key{MchID: "1", IdempotentID: "a"}, Token: dedupe.NewToken(), Source: "s", Content: string(make([]byte, 32)),
+		Key:   dedupe.Key{MchID: "1", IdempotentID: "a"},
+		Token: dedupe.NewToken(), Source: "s", Content: string(make([]byte, 32)),
 	}
 	got, err := s.Claim(ctx, c, 1)
 	require.NoError(t, err)

@@ -99,7 +99,8 @@ var hints = map[string]string{
 	"READONLY":  "this is a replica; point redis-url at the master, or use redis+sentinel://",
 	"NOAUTH":    "Redis wants a password; set redis-password-file",
 	"WRONGPASS": "Redis does not take this user or password; check redis-password-file and the user in redis-url",
-	"NOPERM":    "the Redis user lacks rights; it needs EVALSHA, EVAL, SCAN, INFO, TIME, SET, GET, DEL, PEXPIRE and hash commands on the prefix",
+	"NOPERM": "the Redis user lacks rights; it needs EVALSHA, EVAL, SCAN, INFO, TIME, DEL, SET, GET, PEXPIRE, " +
+		"HSET, HGETALL, HMGET and HDEL on redis-prefix",
 	"MOVED":     "this is a Redis Cluster; name two or more of its nodes in redis-url, comma-separated",
 	"CROSSSLOT": "this is a Redis Cluster behind a proxy that does not know hash tags",
 }

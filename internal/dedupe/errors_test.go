@@ -38,11 +38,23 @@ func TestServerErrors(t *testing.T) {
 		reason dedupe.Reason
 		hint   string
 	}{
-		{"MISCONF Redis is configured to save RDB snapshots, but is currently unable to persist", dedupe.ReasonRefused, "disk"},
+		{
+			"MISCONF Redis is configured to save RDB snapshots, but is currently unable to persist",
+			dedupe.ReasonRefused, "disk",
+		},
 		{"OOM command not allowed when used memory > 'maxmemory'.", dedupe.ReasonRefused, "maxmemory"},
-		{"ERR Error running script (call to f_0a1b): @user_script:30: -OOM command not allowed", dedupe.ReasonRefused, "maxmemory"},
-		{"ERR Error running script (call to f_0a1b): @user_script:30: @user_script: 30: -MISCONF Redis is", dedupe.ReasonRefused, "disk"},
-		{"ERR Error running script (call to f_0a1b): @user_script:9: WRONGTYPE Operation against a key", dedupe.ReasonWrongType, "TYPE"},
+		{
+			"ERR Error running script (call to f_0a1b): @user_script:30: -OOM command not allowed",
+			dedupe.ReasonRefused, "maxmemory",
+		},
+		{
+			"ERR Error running script (call to f_0a1b): @user_script:30: @user_script: 30: -MISCONF Redis is",
+			dedupe.ReasonRefused, "disk",
+		},
+		{
+			"ERR Error running script (call to f_0a1b): @user_script:9: WRONGTYPE Operation against a key",
+			dedupe.ReasonWrongType, "TYPE",
+		},
 		{"READONLY You can't write against a read only replica.", dedupe.ReasonRefused, "replica"},
 		{"NOAUTH Authentication required.", dedupe.ReasonRefused, "password"},
 		{"NOPERM this user has no permissions to run the 'evalsha' command", dedupe.ReasonRefused, "rights"},

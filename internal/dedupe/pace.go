@@ -18,7 +18,9 @@ type Pace struct {
 // TakePace takes up to want permits of a merchant's pace. Where it grants fewer, wait is how long
 // until one more can be had. A call whose answer was lost and that is repeated takes twice: the pace
 // is slower for that moment, never faster.
-func (s *Store) TakePace(ctx context.Context, mchID string, p Pace, want int) (granted int, wait time.Duration, err error) {
+func (s *Store) TakePace(
+	ctx context.Context, mchID string, p Pace, want int,
+) (granted int, wait time.Duration, err error) {
 	if err := p.check(opTakePace, mchID); err != nil {
 		return 0, 0, err
 	}

@@ -4,21 +4,16 @@ import (
 	"context"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// pingTTL is how long the key that Ping writes stays.
-const pingTTL = 30 * time.Second
-
-// Ping tells whether Redis takes writes, by one: a server that cannot save to its disk, or has no
-// memory left, or is a replica, still answers PING.
+// Ping tells whether Redis does what a Store needs, by trying each command on a key of its own, writes
+// among them: a server that cannot save to its disk, or has no memory left, or is a replica, still
+// answers PING.
 func (s *Store) Ping(ctx context.Context) error {
-	key := s.cfg.Prefix + ":ping"
-	return s.step(ctx, opPing, key, func(ctx context.Context) error {
-		return s.client.Set(ctx, key, "1", pingTTL).Err() //nolint:wrapcheck // step wraps it
-	})
+	_, err := s.eval(ctx, opPing, s.scripts.ping, s.cfg.Prefix+":ping")
+	return err
 }
 
 // EvictionPolicy returns the server's maxmemory-policy, in a Cluster the first that evicts. It is read

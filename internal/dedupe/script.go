@@ -15,7 +15,7 @@ var scriptFiles embed.FS
 type scripts struct {
 	claim, begin, renew, park, complete, fail, published, lookup *redis.Script
 	hold, holdProbe, holdProbeDone, holdRenew                    *redis.Script
-	paceTake, paceReturn                                         *redis.Script
+	paceTake, paceReturn, ping                                   *redis.Script
 }
 
 func loadScripts() scripts {
@@ -37,6 +37,8 @@ func loadScripts() scripts {
 
 		paceTake:   script(prelude, "pace_take"),
 		paceReturn: script(prelude, "pace_return"),
+
+		ping: script("ping"),
 	}
 }
 

@@ -129,12 +129,12 @@ func (d *demo) run(ctx context.Context) error {
 func (d *demo) build() error {
 	env := append(d.stack.Env(),
 		"REPLYWORKER_ADMIN_ADDR="+or(d.o.AdminAddr, "127.0.0.1:0"), "REPLYWORKER_RETRY_INITIAL=200ms",
-		"REPLYWORKER_REQUEST_TIMEOUT=2s", "REPLYWORKER_BREAKER_COOLDOWN=1s")
+		"REPLYWORKER_REQUEST_TIMEOUT=2s", "REPLYWORKER_BREAKER_COOLDOWN=1s", "REPLYWORKER_LOG_FORMAT=console")
 	cfg, err := config.Load(config.Sources{Env: append(env, d.o.Env...)})
 	if err != nil {
 		return err //nolint:wrapcheck // faults speak for themselves
 	}
-	log := app.NewLogger(cfg, d.screen, d.o.Terminal, d.o.Terminal).Level(zerolog.WarnLevel)
+	log := app.NewLogger(cfg, d.screen, d.o.Terminal, d.o.Terminal).Level(zerolog.ErrorLevel)
 	if d.worker, err = app.New(cfg, d.o.Version, log); err != nil {
 		return err //nolint:wrapcheck // it names the setting
 	}

@@ -75,7 +75,7 @@ func everydayFaults() []wxsim.Fault {
 		{Kind: wxsim.KindStatus, Status: 500, Probability: 0.02},
 		{Kind: wxsim.KindStatus, Status: 429, Probability: 0.01},
 		{Kind: wxsim.KindReset, AfterEffect: true, Probability: 0.01},
-		{Kind: wxsim.KindSignTest, Probability: 0.01},
+		{Kind: wxsim.KindHang, Probability: 0.003},
 	}
 }
 

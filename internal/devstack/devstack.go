@@ -35,7 +35,7 @@ func StartKafka(cfg KafkaConfig) (*Kafka, error) {
 		opts = append(opts, kfake.Ports(cfg.Port))
 	}
 	for topic, partitions := range cfg.Topics {
-		opts = append(opts, kfake.SeedTopics(int32(partitions), topic))
+		opts = append(opts, kfake.SeedTopics(int32(partitions), topic)) //nolint:gosec // A few.
 	}
 	cluster, err := kfake.NewCluster(opts...)
 	if err != nil {

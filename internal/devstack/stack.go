@@ -106,7 +106,7 @@ func (s *Stack) Close() {
 		s.Redis.Close()
 	}
 	if s.Sim != nil {
-		s.Sim.Close()
+		_ = s.Sim.Close() // it is an io.Closer, and has nothing to say
 	}
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir) // it is in the system's folder for temporary files

@@ -250,7 +250,7 @@ func appendLongExponent(b, exponent []byte, negative bool, shift int64) []byte {
 			digit += 10
 			shift--
 		}
-		sum[i] = '0' + byte(digit)
+		sum[i] = '0' + byte(digit) //nolint:gosec // 0 to 9.
 	}
 	if shift > 0 {
 		b = strconv.AppendInt(b, shift, 10)

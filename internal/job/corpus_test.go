@@ -57,7 +57,7 @@ func validateSchema(tb testing.TB, schema *jsonschema.Schema, value []byte) erro
 	tb.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
 	require.NoError(tb, err)
-	return schema.Validate(doc) //nolint:wrapcheck // only asked whether there is one
+	return schema.Validate(doc)
 }
 
 func invalid(tb testing.TB, err error) *job.InvalidError {

@@ -91,7 +91,7 @@ func TestDecodeRefersToTheValueInsteadOfCopyingIt(t *testing.T) {
 	value := []byte(withMessage(`{"custom_data":"x"}`))
 	j, err := job.Decode(value, job.Strict)
 	require.NoError(t, err)
-	require.Equal(t, cap(j.Message), len(j.Message), "an append to the message would write over the value")
+	require.Len(t, j.Message, cap(j.Message), "an append to the message would write over the value")
 	value[strings.Index(string(value), "x")] = 'y'
 	require.JSONEq(t, `{"custom_data":"y"}`, string(j.Message))
 }

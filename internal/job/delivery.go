@@ -1,6 +1,7 @@
 package job
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -47,9 +48,9 @@ type Delivery struct {
 // Header returns the value of the last header of that name, as Kafka clients do, and whether there
 // is one.
 func (d *Delivery) Header(name string) (string, bool) {
-	for i := len(d.Headers) - 1; i >= 0; i-- {
-		if d.Headers[i].Key == name {
-			return string(d.Headers[i].Value), true
+	for _, h := range slices.Backward(d.Headers) {
+		if h.Key == name {
+			return string(h.Value), true
 		}
 	}
 	return "", false

@@ -27,8 +27,7 @@ func ExampleDecode_invalid() {
 	_, err := job.Decode([]byte(`{"complainted_mchid": "1900012181", "idempotent_id": "reply-1",
 		"message": {"blocks": [{"type": "TEX"}]}}`), job.Strict)
 	fmt.Println(errors.Is(err, job.ErrInvalid))
-	var invalid *job.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
 		for _, p := range invalid.Problems {
 			fmt.Println(p)
 		}

@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -112,10 +113,8 @@ func containsNumber(raw json.RawMessage) bool {
 		case nil, float64:
 			return true
 		case []any:
-			for _, item := range v {
-				if search(item) {
-					return true
-				}
+			if slices.ContainsFunc(v, search) {
+				return true
 			}
 		case map[string]any:
 			for _, item := range v {

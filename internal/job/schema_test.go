@@ -98,7 +98,12 @@ func TestDecodeAndSchemaAgreeOnMutatedJobs(t *testing.T) {
 func mutate(t *rapid.T, v any, depth int) any {
 	values := []any{
 		nil, true, 1.5, "", "x", "😀", ".", "TEXT", "IMAGE", "DEFAULT", "2026-12-01T12:00:00Z", strings.Repeat("中", 65),
-		strings.Repeat("x", 257), []any{}, map[string]any{}, []any{nil}, map[string]any{"a": "b"}, map[string]any{"type": "TEXT"},
+		strings.Repeat("x", 257),
+		[]any{},
+		map[string]any{},
+		[]any{nil},
+		map[string]any{"a": "b"},
+		map[string]any{"type": "TEXT"},
 	}
 	replacement := rapid.SampledFrom(values)
 	switch v := v.(type) {

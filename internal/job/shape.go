@@ -87,12 +87,18 @@ type member struct {
 
 // The table: contract section 2. schema/job.schema.json says the same; a test compares the two.
 var jobShape = &shape{kind: kindObject, members: []member{
-	{name: "complaint_id", required: true, slot: slotComplaintID,
-		shape: &shape{kind: kindString, min: 1, max: 64, chars: charsBMP, format: formatSegment}},
-	{name: "complainted_mchid", required: true, slot: slotComplaintedMchID,
-		shape: &shape{kind: kindString, min: 1, max: 64, chars: charsBMP}},
-	{name: "idempotent_id", required: true, slot: slotIdempotentID,
-		shape: &shape{kind: kindString, min: 1, max: 128, chars: charsBMP}},
+	{
+		name: "complaint_id", required: true, slot: slotComplaintID,
+		shape: &shape{kind: kindString, min: 1, max: 64, chars: charsBMP, format: formatSegment},
+	},
+	{
+		name: "complainted_mchid", required: true, slot: slotComplaintedMchID,
+		shape: &shape{kind: kindString, min: 1, max: 64, chars: charsBMP},
+	},
+	{
+		name: "idempotent_id", required: true, slot: slotIdempotentID,
+		shape: &shape{kind: kindString, min: 1, max: 128, chars: charsBMP},
+	},
 	{name: "message", required: true, slot: slotMessage, shape: messageShape},
 	// An upper bound is not needed: a merchant must be configured. An empty one could not be told
 	// from an absent one.
@@ -113,8 +119,10 @@ var messageShape = &shape{kind: kindObject, open: true, members: []member{
 }}
 
 var blockShape = &shape{kind: kindObject, open: true, tag: "type", members: []member{
-	{name: "type", required: true,
-		shape: enumShape("TEXT", "IMAGE", "LINK", "FAQ_LIST", "BUTTON", "BUTTON_GROUP")},
+	{
+		name: "type", required: true,
+		shape: enumShape("TEXT", "IMAGE", "LINK", "FAQ_LIST", "BUTTON", "BUTTON_GROUP"),
+	},
 	{name: "text", ofType: "TEXT", shape: textShape},
 	{name: "image", ofType: "IMAGE", shape: imageShape},
 	{name: "link", ofType: "LINK", shape: buttonShape},

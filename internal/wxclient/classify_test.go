@@ -75,7 +75,8 @@ func TestSignedAnswersWithoutALogIDAreUnknown(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			e := replyError(t, newClient(t, wxclient.Config{Transport: answer(200, signedHeader(t, tc.body), tc.body)}), newMerchant(t))
+			c := newClient(t, wxclient.Config{Transport: answer(200, signedHeader(t, tc.body), tc.body)})
+			e := replyError(t, c, newMerchant(t))
 			require.Equal(t, wxclient.ClassUnknown, e.Class)
 			require.ErrorContains(t, e, tc.text)
 			require.True(t, e.Sent)

@@ -479,7 +479,10 @@ func TestCancelledByTheCaller(t *testing.T) {
 	}{
 		{"while it waits", "", wxclient.ClassCanceled, 0},
 		{"while it reads a 2xx", good[:len(good)-5], wxclient.ClassCanceled, 200},
-		{"while it reads an error, whose status says enough", "HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\n", wxclient.ClassRefused, 400},
+		{
+			"while it reads an error, whose status says enough", "HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\n",
+			wxclient.ClassRefused, 400,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

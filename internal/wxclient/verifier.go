@@ -51,7 +51,8 @@ func verify(m *Merchant, h http.Header, body []byte, now time.Time) error {
 		*f.value = values[0]
 	}
 	if types := h["Wechatpay-Signature-Type"]; len(types) > 1 || len(types) == 1 && types[0] != signatureType {
-		return fmt.Errorf("answer's signature type is %q, want %s", clean(strings.Join(types, ","), maxIDBytes), signatureType)
+		got := clean(strings.Join(types, ","), maxIDBytes)
+		return fmt.Errorf("answer's signature type is %q, want %s", got, signatureType)
 	}
 	if strings.HasPrefix(signature, probePrefix) {
 		return errors.New("answer's signature is a probe of the API's, wrong on purpose")

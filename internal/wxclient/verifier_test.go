@@ -109,8 +109,11 @@ func TestOnlyGoodSignaturesAreSuccess(t *testing.T) {
 		{"certificate serial", set("Wechatpay-Serial", certSerial), 0, ""},
 		{"certificate serial in lower case", set("Wechatpay-Serial", strings.ToLower(certSerial)), 0, ""},
 		{"certificate serial without its leading zero", set("Wechatpay-Serial", certSerial[1:]), 0, ""},
-		{"key id in lower case", set("Wechatpay-Serial", strings.ToLower(keyID)), wxclient.ClassUnknownKey, "not configured"},
-		{"unknown key id", set("Wechatpay-Serial", "PUB_KEY_ID_9"), wxclient.ClassUnknownKey, "key PUB_KEY_ID_9, which is not"},
+		{
+			"key id in lower case", set("Wechatpay-Serial", strings.ToLower(keyID)),
+			wxclient.ClassUnknownKey, "not configured",
+		},
+		{"unknown key id", set("Wechatpay-Serial", "PUB_KEY_ID_9"), wxclient.ClassUnknownKey, "key PUB_KEY_ID_9, which"},
 		{"unknown certificate", set("Wechatpay-Serial", "ABCDEF"), wxclient.ClassUnknownKey, "not configured"},
 		{
 			"unknown key id, unsigned", func(_ *testing.T, h http.Header) {

@@ -145,7 +145,8 @@ func (s *Sim) sign(h http.Header, body []byte, how signing) {
 		h.Set("Wechatpay-Serial", how.keyID)
 	}
 	if how.probe {
-		h.Set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/"+base64.StdEncoding.EncodeToString(s.dice.bytes(s.cfg.AnswerKey.Size())))
+		probe := s.dice.bytes(s.cfg.AnswerKey.Size())
+		h.Set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/"+base64.StdEncoding.EncodeToString(probe))
 		return
 	}
 	end := "\n"

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -204,17 +205,28 @@ func (w *wire) url(host wxsim.Host) string {
 
 func (w *wire) send(ctx context.Context, t testing.TB, host wxsim.Host, c *call) reply {
 	t.Helper()
+	return <-w.start(ctx, t, host, c)
+}
+
+// start sends a call and does not wait for the answer.
+func (w *wire) start(ctx context.Context, t testing.TB, host wxsim.Host, c *call) <-chan reply {
+	t.Helper()
 	c.sign(t)
 	req, err := http.NewRequestWithContext(ctx, c.method, w.url(host)+c.target, bytes.NewReader([]byte(c.body)))
 	require.NoError(t, err)
 	req.Header = c.header
+	done := make(chan reply, 1)
+	go func() { done <- w.do(req) }()
+	return done
+}
+
+func (w *wire) do(req *http.Request) reply {
 	res, err := w.client.Do(req)
 	if err != nil {
 		return reply{err: err}
 	}
-	defer func() { require.NoError(t, res.Body.Close()) }()
 	body, err := io.ReadAll(res.Body)
-	return reply{status: res.StatusCode, header: res.Header, body: body, err: err}
+	return reply{status: res.StatusCode, header: res.Header, body: body, err: errors.Join(err, res.Body.Close())}
 }
 
 func (w *wire) good(t testing.TB, host wxsim.Host, id string) reply {

@@ -52,8 +52,8 @@ func controlHelp(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	b.WriteString("GET /faults, PUT or POST /faults (one or an array), DELETE /faults[?name=N],\n" +
 		"GET /effects?idempotent_id=&complaint_id=&mchid=&after=&limit=, GET /calls, GET /stats\n\n" +
-		"A fault: {\"kind\": K, \"name\", \"host\": \"primary\"|\"backup\", \"mchid\", \"complaint_id\", \"idempotent_id\",\n" +
-		"\"probability\": 0..1, \"count\": N, \"for\": \"30s\"} and the kind's own fields:\n\n")
+		"A fault: {\"kind\": K, \"name\", \"host\": \"primary\"|\"backup\", \"mchid\", \"complaint_id\",\n" +
+		"\"idempotent_id\", \"probability\": 0..1, \"count\": N, \"for\": \"30s\"} and the kind's own fields:\n\n")
 	for _, k := range Kinds() {
 		fmt.Fprintf(&b, "%-18s %s\n", k.Kind, k.Does)
 		if len(k.Fields) > 0 {

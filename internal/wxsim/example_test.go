@@ -3,6 +3,7 @@ package wxsim_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 
@@ -29,14 +30,14 @@ func Example() {
 	}
 	fmt.Println(strings.HasPrefix(servers.PrimaryURL, "https://127.0.0.1:"))
 
-	put := httptest.NewRequest("PUT", "/faults", strings.NewReader(`[
+	put := httptest.NewRequest(http.MethodPut, "/faults", strings.NewReader(`[
 		{"kind": "down", "host": "primary", "for": "30s"},
 		{"kind": "status", "status": 429, "retry_after": "2", "count": 5}]`))
 	answer := httptest.NewRecorder()
 	sim.ControlHandler().ServeHTTP(answer, put)
 	fmt.Print(answer.Body)
 
-	put = httptest.NewRequest("PUT", "/faults", strings.NewReader(`{"kind": "reset", "status": 500}`))
+	put = httptest.NewRequest(http.MethodPut, "/faults", strings.NewReader(`{"kind": "reset", "status": 500}`))
 	answer = httptest.NewRecorder()
 	sim.ControlHandler().ServeHTTP(answer, put)
 	fmt.Print(answer.Code, " ", answer.Body)

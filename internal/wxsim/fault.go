@@ -46,10 +46,14 @@ type KindInfo struct {
 // Kinds lists the kinds of fault.
 func Kinds() []KindInfo {
 	return []KindInfo{
-		{KindStatus, "answers a status, with the API's error body (502, 503, 504: a gateway's page), unsigned",
-			[]string{"status", "code", "message", "body", "content_type", "retry_after", "signed", "after_effect"}},
-		{KindHang, "answers nothing until the client leaves or the fault ends, then resets the connection",
-			[]string{"after_effect"}},
+		{
+			KindStatus, "answers a status, with the API's error body (502, 503, 504: a gateway's page), unsigned",
+			[]string{"status", "code", "message", "body", "content_type", "retry_after", "signed", "after_effect"},
+		},
+		{
+			KindHang, "answers nothing until the client leaves or the fault ends, then resets the connection",
+			[]string{"after_effect"},
+		},
 		{KindReset, "resets the connection", []string{"after_effect"}},
 		{KindPartial, "takes effect and closes the connection in the middle of the answer's body", nil},
 		{KindWrongSignature, "takes effect; the signature is of other bytes", nil},
@@ -191,7 +195,8 @@ func (f Fault) validateScope() []error {
 	}
 	scoped := f.MchID != "" || f.ComplaintID != "" || f.IdempotentID != "" || f.Probability != 0 || f.Count != 0
 	if f.Kind == KindDown && scoped {
-		faults = append(faults, errors.New("mchid, complaint_id, idempotent_id, probability, count: a host is down for all calls"))
+		faults = append(faults, errors.New(
+			"mchid, complaint_id, idempotent_id, probability, count: a host is down for all calls"))
 	}
 	return faults
 }

@@ -179,8 +179,7 @@ func TestHangEndsWhenTheClientLeaves(t *testing.T) {
 	w := newWire(t)
 	require.NoError(t, w.sim.Set(wxsim.Fault{Kind: wxsim.KindHang, AfterEffect: true, Count: 1}))
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan reply)
-	go func() { done <- w.send(ctx, t, wxsim.Primary, newCall(t, "c-id", "id")) }()
+	done := w.start(ctx, t, wxsim.Primary, newCall(t, "c-id", "id"))
 	require.Eventually(t, func() bool { return len(w.sim.Effects()) == 1 }, 5*time.Second, time.Millisecond)
 	cancel()
 	require.Error(t, (<-done).err)
@@ -201,8 +200,7 @@ func TestHangEndsWithItsFault(t *testing.T) {
 			w := newWire(t)
 			// The count is spent by the call that hangs; that must not end it.
 			require.NoError(t, w.sim.Set(wxsim.Fault{Kind: wxsim.KindHang, Name: "h", Count: 1}))
-			done := make(chan reply)
-			go func() { done <- w.good(t, wxsim.Primary, "id") }()
+			done := w.start(t.Context(), t, wxsim.Primary, newCall(t, "c-id", "id"))
 			require.Eventually(t, func() bool { return w.sim.Stats().InFlight == 1 && len(w.sim.Faults()) == 0 },
 				5*time.Second, time.Millisecond)
 			by(t, w.sim)
@@ -256,8 +254,7 @@ func TestLatencyBeforeTheEffectIsPreventedByLeaving(t *testing.T) {
 	for i, after := range []bool{false, true} {
 		require.NoError(t, w.sim.Set(wxsim.Fault{Kind: wxsim.KindLatency, Delay: time.Hour, AfterEffect: after}))
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan reply)
-		go func() { done <- w.send(ctx, t, wxsim.Primary, newCall(t, "c", "id")) }()
+		done := w.start(ctx, t, wxsim.Primary, newCall(t, "c", "id"))
 		require.Eventually(t, func() bool { return w.sim.Stats().InFlight == 1 && len(w.sim.Effects()) == i },
 			5*time.Second, time.Millisecond)
 		cancel()

@@ -117,7 +117,8 @@ func (h *hostServer) up() error {
 		return nil
 	}
 	ln, err := net.Listen("tcp", h.addr)
-	for deadline := time.Now().Add(upPatience); errors.Is(err, syscall.EADDRINUSE) && h.used && time.Now().Before(deadline); {
+	deadline := time.Now().Add(upPatience)
+	for errors.Is(err, syscall.EADDRINUSE) && h.used && time.Now().Before(deadline) {
 		<-time.After(upPause)
 		ln, err = net.Listen("tcp", h.addr)
 	}

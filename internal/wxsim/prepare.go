@@ -67,7 +67,7 @@ func prepare(dir string, p Params) (*Materials, error) {
 }
 
 func readBundle(dir string, p Params) (*Materials, error) {
-	text, err := os.ReadFile(filepath.Join(dir, bundleFile)) //nolint:gosec // The user's own directory.
+	text, err := os.ReadFile(filepath.Join(dir, bundleFile))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // It names the path.
 	}
@@ -193,7 +193,7 @@ func shellWord(text string) string {
 
 // replaceFile writes a file whole or not at all, and leaves one alone that is right.
 func replaceFile(path string, content []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) { //nolint:gosec // As readBundle.
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
 		return nil
 	}
 	temp, err := writeTemp(filepath.Dir(path), content)

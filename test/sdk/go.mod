@@ -5,3 +5,11 @@ go 1.26.0
 require replyworker v0.0.0
 
 replace replyworker => ../..
+
+require (
+	github.com/stretchr/testify v1.12.1
+	github.com/wechatpay-apiv3/wechatpay-go v0.2.21
+	go.uber.org/goleak v1.3.0
+)
+
+require go.yaml.in/yaml/v3 v3.0.6 // indirect

@@ -13,7 +13,8 @@ import (
 
 // testClaimTable has a row for each state that a claim can find, and who asks.
 func testClaimTable(t *testing.T, e env) {
-	first, same, other := record("jobs/0/1/1", contentX), record("jobs/0/2/2", contentX), record("jobs/0/3/3", contentY)
+	first, same := record("jobs/0/1/1", contentX), record("jobs/0/2/2", contentX)
+	other := record("jobs/0/3/3", contentY)
 	type before func(t *testing.T)
 	claimed := func(t *testing.T) { e.win(t, again(first), 1) }
 	parked := func(t *testing.T) {
@@ -32,42 +33,106 @@ func testClaimTable(t *testing.T, e env) {
 	wait := func(do before, d time.Duration) before {
 		return func(t *testing.T) { do(t); e.advance(t, d) }
 	}
-	x, d := dedupe.StateDead, "details of failure"
+	x, exp, d := dedupe.StateDead, dedupe.StateExpired, "details of failure"
+	const (
+		won, busy, conflict        = dedupe.VerdictWon, dedupe.VerdictBusy, dedupe.VerdictConflict
+		isDone, duplicate, wasTold = dedupe.VerdictDone, dedupe.VerdictDuplicate, dedupe.VerdictSettled
+	)
 	for _, row := range []struct {
 		name   string
 		before before
 		who    dedupe.Claimant
 		want   dedupe.Claim
 	}{
-		{"absent is won", func(*testing.T) {}, first, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 1}},
-		{"claimed by another delivery is busy", claimed, first, dedupe.Claim{Verdict: dedupe.VerdictBusy, Attempts: 1, Wait: lease}},
-		{"claimed by another record is busy", claimed, same, dedupe.Claim{Verdict: dedupe.VerdictBusy, Attempts: 1, Wait: lease}},
-		{"claimed by other content is a conflict", claimed, other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1}},
+		{"absent is won", func(*testing.T) {}, first, dedupe.Claim{Verdict: won, Attempts: 1}},
+		{
+			"claimed by another delivery is busy", claimed, first,
+			dedupe.Claim{Verdict: busy, Attempts: 1, Wait: lease},
+		},
+		{
+			"claimed by another record is busy", claimed, same,
+			dedupe.Claim{Verdict: busy, Attempts: 1, Wait: lease},
+		},
+		{
+			"claimed by other content is a conflict", claimed, other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1},
+		},
 		{
 			"lapsed is taken over", wait(claimed, lease), first,
-			dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 2, MaybeSent: true, TakenOver: true},
+			dedupe.Claim{Verdict: won, Attempts: 2, MaybeSent: true, TakenOver: true},
 		},
 		{
 			"lapsed is taken over by another record", wait(claimed, lease), same,
-			dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 2, MaybeSent: true, TakenOver: true},
+			dedupe.Claim{Verdict: won, Attempts: 2, MaybeSent: true, TakenOver: true},
 		},
-		{"lapsed is a conflict for other content", wait(claimed, lease), other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1}},
-		{"waiting is busy also for its own record", parked, first, dedupe.Claim{Verdict: dedupe.VerdictBusy, Attempts: 1, Wait: time.Hour}},
-		{"waiting is busy for another record", parked, same, dedupe.Claim{Verdict: dedupe.VerdictBusy, Attempts: 1, Wait: time.Hour}},
-		{"waiting is a conflict for other content", parked, other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1}},
-		{"due is won with its attempts", wait(parked, time.Hour), first, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 2}},
-		{"due is won by another record", wait(parked, time.Hour), same, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 2}},
-		{"due is a conflict for other content", wait(parked, time.Hour), other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1}},
-		{"done is told to its record", done, first, dedupe.Claim{Verdict: dedupe.VerdictDone, Attempts: 1, LogID: "log-1", Details: "details of log-1"}},
-		{"done is a duplicate to others", done, same, dedupe.Claim{Verdict: dedupe.VerdictDuplicate, Attempts: 1, LogID: "log-1", Details: "details of log-1"}},
-		{"done is a conflict for other content", done, other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1, LogID: "log-1", Details: "details of log-1"}},
-		{"dead is told to its record", settled(x, dedupe.Set), first, dedupe.Claim{Verdict: dedupe.VerdictSettled, Attempts: 1, State: x, Reason: "rejected", Details: d, MaybeSent: true}},
-		{"expired is told to its record", settled(dedupe.StateExpired, dedupe.Keep), first, dedupe.Claim{Verdict: dedupe.VerdictSettled, Attempts: 1, State: dedupe.StateExpired, Reason: "rejected", Details: d}},
-		{"dead is won anew by another record", settled(x, dedupe.Keep), same, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 1}},
-		{"dead and maybe sent is won anew and stays so", settled(x, dedupe.Set), same, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 1, MaybeSent: true}},
-		{"dead and not sent is won by other content", settled(x, dedupe.Clear), other, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 1}},
-		{"dead and maybe sent is a conflict for other content", settled(x, dedupe.Set), other, dedupe.Claim{Verdict: dedupe.VerdictConflict, Attempts: 1, Reason: "rejected", Details: d, MaybeSent: true}},
-		{"expired is won anew by another record", settled(dedupe.StateExpired, dedupe.Keep), same, dedupe.Claim{Verdict: dedupe.VerdictWon, Attempts: 1}},
+		{
+			"lapsed is a conflict for other content", wait(claimed, lease), other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1},
+		},
+		{
+			"waiting is busy also for its own record", parked, first,
+			dedupe.Claim{Verdict: busy, Attempts: 1, Wait: time.Hour},
+		},
+		{
+			"waiting is busy for another record", parked, same,
+			dedupe.Claim{Verdict: busy, Attempts: 1, Wait: time.Hour},
+		},
+		{
+			"waiting is a conflict for other content", parked, other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1},
+		},
+		{
+			"due is won with its attempts", wait(parked, time.Hour), first,
+			dedupe.Claim{Verdict: won, Attempts: 2},
+		},
+		{
+			"due is won by another record", wait(parked, time.Hour), same,
+			dedupe.Claim{Verdict: won, Attempts: 2},
+		},
+		{
+			"due is a conflict for other content", wait(parked, time.Hour), other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1},
+		},
+		{
+			"done is told to its record", done, first,
+			dedupe.Claim{Verdict: isDone, Attempts: 1, LogID: "log-1", Details: "details of log-1"},
+		},
+		{
+			"done is a duplicate to others", done, same,
+			dedupe.Claim{Verdict: duplicate, Attempts: 1, LogID: "log-1", Details: "details of log-1"},
+		},
+		{
+			"done is a conflict for other content", done, other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1, LogID: "log-1", Details: "details of log-1"},
+		},
+		{
+			"dead is told to its record", settled(x, dedupe.Set), first,
+			dedupe.Claim{Verdict: wasTold, Attempts: 1, State: x, Reason: "rejected", Details: d, MaybeSent: true},
+		},
+		{
+			"expired is told to its record", settled(exp, dedupe.Keep), first,
+			dedupe.Claim{Verdict: wasTold, Attempts: 1, State: exp, Reason: "rejected", Details: d},
+		},
+		{
+			"dead is won anew by another record", settled(x, dedupe.Keep), same,
+			dedupe.Claim{Verdict: won, Attempts: 1},
+		},
+		{
+			"dead and maybe sent is won anew and stays so", settled(x, dedupe.Set), same,
+			dedupe.Claim{Verdict: won, Attempts: 1, MaybeSent: true},
+		},
+		{
+			"dead and not sent is won by other content", settled(x, dedupe.Clear), other,
+			dedupe.Claim{Verdict: won, Attempts: 1},
+		},
+		{
+			"dead and maybe sent is a conflict for other content", settled(x, dedupe.Set), other,
+			dedupe.Claim{Verdict: conflict, Attempts: 1, Reason: "rejected", Details: d, MaybeSent: true},
+		},
+		{
+			"expired is won anew by another record", settled(exp, dedupe.Keep), same,
+			dedupe.Claim{Verdict: won, Attempts: 1},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			e.srv.Do(t, "DEL", e.srv.Prefix()+":job:{"+job.String()+"}")
@@ -97,6 +162,10 @@ func testClaimRepeated(t *testing.T, e env) {
 	require.True(t, want.TakenOver)
 	require.Equal(t, want, e.claim(t, thief, 1), "a take-over repeated must say the same")
 
+	_, err := e.Begin(t.Context(), thief, want.Attempts)
+	require.NoError(t, err)
+	require.False(t, e.claim(t, thief, 1).TakenOver, "the next attempt is the new holder's own")
+
 	zero := record("jobs/0/9/9", contentX)
 	zero.Key.IdempotentID = "spends-nothing"
 	require.Equal(t, 0, e.win(t, zero, 0).Attempts)
@@ -108,7 +177,7 @@ func testConflictRemembered(t *testing.T, e env) {
 	require.Equal(t, dedupe.VerdictConflict, e.verdict(t, other))
 
 	e.fail(t, holder, dedupe.StateDead, dedupe.Clear)
-	require.Equal(t, dedupe.VerdictConflict, e.verdict(t, again(other)), "the record was told of a conflict; its verdict stays")
+	require.Equal(t, dedupe.VerdictConflict, e.verdict(t, again(other)), "the record was told so; its verdict stays")
 
 	mended := record("jobs/0/3/3", contentY)
 	e.win(t, mended, 1)
@@ -129,6 +198,23 @@ func testConflictsBounded(t *testing.T, e env) {
 	key := e.srv.Prefix() + ":job:{" + job.String() + "}"
 	require.Equal(t, ":23\r\n", e.srv.Do(t, "HLEN", key), "a done claim of 7 fields and 16 remembered verdicts")
 	require.Equal(t, dedupe.VerdictDuplicate, e.verdict(t, record("jobs/0/2/2", contentX)))
+}
+
+// testVerdictOutlivesCompletion completes, late, a record whose claim another took over and settled.
+func testVerdictOutlivesCompletion(t *testing.T, e env) {
+	late, dead := record("jobs/0/1/1", contentX), record("jobs/0/2/2", contentX)
+	e.win(t, late, 1)
+	e.advance(t, lease)
+	e.win(t, dead, 1)
+	e.fail(t, dead, dedupe.StateExpired, dedupe.Keep)
+	want := e.claim(t, again(dead), 1)
+	require.Equal(t, dedupe.VerdictSettled, want.Verdict)
+
+	require.Equal(t, dedupe.Completed, e.complete(t, late, "log-1").Completion)
+	want.LogID = "" // of the other record
+	require.Equal(t, want, e.claim(t, again(dead), 1))
+	require.Equal(t, dedupe.VerdictDone, e.verdict(t, again(late)))
+	require.Equal(t, dedupe.VerdictDuplicate, e.verdict(t, record("jobs/0/3/3", contentX)))
 }
 
 // testVerdictOutlivesNewClaim replays a dead letter before the dead record's offset was committed.

@@ -119,7 +119,10 @@ func testAnswersLost(t *testing.T, e env) {
 	lose("claim anew", func() (any, error) { got, err := s.Claim(t.Context(), other, 1); return got.Attempts, err }, 1)
 	e.advance(t, lease)
 	thief := again(other)
-	lose("claim taken over", func() (any, error) { got, err := s.Claim(t.Context(), thief, 1); return got.TakenOver, err }, true)
+	lose("claim taken over", func() (any, error) {
+		got, err := s.Claim(t.Context(), thief, 1)
+		return got.TakenOver, err
+	}, true)
 	lose("complete", func() (any, error) {
 		got, err := s.Complete(t.Context(), thief, dedupe.Done{LogID: "log-1"})
 		return got.Completion, err
@@ -129,7 +132,10 @@ func testAnswersLost(t *testing.T, e env) {
 		return got.Verdict, err
 	}, dedupe.VerdictConflict)
 
-	lose("hold", func() (any, error) { got, _, err := s.Hold(t.Context(), "1", holdRequest); return got.Kind, err }, holdRequest.Kind)
+	lose("hold", func() (any, error) {
+		got, _, err := s.Hold(t.Context(), "1", holdRequest)
+		return got.Kind, err
+	}, holdRequest.Kind)
 	e.advance(t, holdRequest.First)
 	p := dedupe.Probe{Token: dedupe.NewToken(), Complaint: "c1", Lease: time.Minute}
 	lose("probe", func() (any, error) { got, err := s.ProbeHold(t.Context(), "1", p); return got.Granted, err }, true)

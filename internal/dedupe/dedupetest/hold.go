@@ -36,7 +36,10 @@ func testHold(t *testing.T, e env) {
 	near(t, time.Hour, h.NextProbe)
 	h.NextProbe = 0
 	since := h.Since
-	require.Equal(t, dedupe.Hold{MchID: "1", Kind: dedupe.HoldCredentials, Code: "SIGN_ERROR", Message: "签名错误", Since: since}, h)
+	want := dedupe.Hold{
+		MchID: "1", Kind: dedupe.HoldCredentials, Code: "SIGN_ERROR", Message: "签名错误", Since: since,
+	}
+	require.Equal(t, want, h)
 
 	brake := holdRequest
 	brake.Kind, brake.Message, brake.First = dedupe.HoldBrake, strings.Repeat("错", 1000), time.Minute

@@ -187,7 +187,8 @@ func (m *model) complete(c dedupe.Claimant, d dedupe.Done) dedupe.Completion {
 		attempts, maybe = max(attempts, m.attempts), m.maybe
 	}
 	m.reset()
-	m.state, m.content, m.source, m.logID, m.attempts, m.maybe = dedupe.StateDone, c.Content, c.Source, d.LogID, attempts, maybe
+	m.state, m.content, m.source = dedupe.StateDone, c.Content, c.Source
+	m.logID, m.attempts, m.maybe = d.LogID, attempts, maybe
 	m.change(d.MaybeSent)
 	return dedupe.Completed
 }
@@ -259,7 +260,8 @@ func testModel(t *testing.T, e env) {
 			mc.records = append(mc.records, c)
 		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"": func(*rapid.T) { mc.check() }, "claim": func(*rapid.T) { mc.claim() }, "reclaim": func(*rapid.T) { mc.reclaim() },
+			"":      func(*rapid.T) { mc.check() },
+			"claim": func(*rapid.T) { mc.claim() }, "reclaim": func(*rapid.T) { mc.reclaim() },
 			"begin": func(*rapid.T) { mc.begin() }, "renew": func(*rapid.T) { mc.renew() }, "park": func(*rapid.T) { mc.park() },
 			"complete": func(*rapid.T) { mc.complete() }, "fail": func(*rapid.T) { mc.fail() },
 			"publish": func(*rapid.T) { mc.publish() }, "advance": func(*rapid.T) { mc.advance() },

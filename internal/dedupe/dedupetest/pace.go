@@ -85,7 +85,8 @@ func testPaceOdd(t *testing.T, e env) {
 	require.InDelta(t, 3+3000*0.03, total, 2, "3 at once and 0.03 a second for 3000 seconds")
 
 	for _, p := range []dedupe.Pace{
-		{}, {Rate: 1}, {Rate: -1, Burst: 1}, {Rate: math.NaN(), Burst: 1}, {Rate: math.Inf(1), Burst: 1}, {Rate: 2e6, Burst: 1},
+		{}, {Rate: 1}, {Rate: -1, Burst: 1}, {Rate: math.NaN(), Burst: 1}, {Rate: math.Inf(1), Burst: 1},
+		{Rate: 2e6, Burst: 1},
 	} {
 		_, _, err := e.TakePace(t.Context(), "1", p, 1)
 		requireReason(t, dedupe.ReasonInvalid, err)
@@ -96,7 +97,10 @@ func testPaceOdd(t *testing.T, e env) {
 
 func testPing(t *testing.T, e env) {
 	require.NoError(t, e.Ping(t.Context()))
-	require.Contains(t, e.srv.Do(t, "GET", e.srv.Prefix()+":ping"), "1")
+	require.NoError(t, e.Ping(t.Context()))
+	require.Equal(t, ":1\r\n", e.srv.Do(t, "EXISTS", e.srv.Prefix()+":ping"))
+	e.advance(t, time.Minute)
+	require.Equal(t, ":0\r\n", e.srv.Do(t, "EXISTS", e.srv.Prefix()+":ping"), "the key should not stay for good")
 	_, err := e.EvictionPolicy(t.Context())
 	require.NoError(t, err)
 }

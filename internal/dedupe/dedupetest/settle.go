@@ -41,7 +41,8 @@ func testBegin(t *testing.T, e env) {
 }
 
 func testRenew(t *testing.T, e env) {
-	held, lapsed, lost, absent := record("a", contentX), record("b", contentX), record("c", contentX), record("d", contentX)
+	held, lapsed := record("a", contentX), record("b", contentX)
+	lost, absent := record("c", contentX), record("d", contentX)
 	lapsed.IdempotentID, lost.IdempotentID, absent.IdempotentID = "lapsed", "lost", "absent"
 	e.win(t, lapsed, 1)
 	e.win(t, lost, 1)
@@ -100,7 +101,8 @@ func testPark(t *testing.T, e env) {
 
 // testCompleteTable has a row for each state that a completion can find.
 func testCompleteTable(t *testing.T, e env) {
-	me, same, other := record("jobs/0/1/1", contentX), record("jobs/0/2/2", contentX), record("jobs/0/3/3", contentY)
+	me, same := record("jobs/0/1/1", contentX), record("jobs/0/2/2", contentX)
+	other := record("jobs/0/3/3", contentY)
 	claimed := func(c dedupe.Claimant) func(*testing.T) {
 		return func(t *testing.T) { e.win(t, c, 2) }
 	}

@@ -73,7 +73,7 @@ if settled(h.s) then
   elseif same or not h.m then
     local new = fresh(h)
     remember_settled(new, h, now)
-    return win(new, spend, same and h.m or nil, nil)
+    return win(new, spend, h.m, nil) -- set only where the content is the same
   end
   return conflict()
 end
