@@ -75,6 +75,11 @@ func newRootCommand(s *state) *cobra.Command {
 	root.AddCommand(
 		newRunCommand(s),
 		newDemoCommand(s),
+		newSimulateCommand(s),
+		newEnqueueCommand(s),
+		newJobCommand(s),
+		newHoldsCommand(s),
+		newTopicsCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
 		newVersionCommand(s),

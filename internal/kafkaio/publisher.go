@@ -196,21 +196,34 @@ func (p *Publisher) sendPartition(ctx context.Context, partition int, group []*p
 }
 
 func (p *Publisher) produce(ctx context.Context, partition int, group []*pending) error {
-	records := make([]kafka.Record, len(group))
+	messages := make([]Message, len(group))
 	for i, q := range group {
-		records[i] = kafka.Record{Key: kafka.NewBytes(q.msg.Key), Value: kafka.NewBytes(q.msg.Value)}
-		for _, h := range q.msg.Headers {
+		messages[i] = q.msg
+	}
+	_, err := p.client.produce(ctx, p.topic, partition, messages)
+	return err
+}
+
+// produce sends one request, and returns the offset of the first message.
+func (c *Client) produce(ctx context.Context, topic string, partition int, messages []Message) (int64, error) {
+	records := make([]kafka.Record, len(messages))
+	for i, m := range messages {
+		records[i] = kafka.Record{Key: kafka.NewBytes(m.Key), Value: kafka.NewBytes(m.Value)}
+		for _, h := range m.Headers {
 			records[i].Headers = append(records[i].Headers, kafka.Header{Key: h.Key, Value: h.Value})
 		}
 	}
-	res, err := p.client.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: p.topic, Partition: partition, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(records...),
+	res, err := c.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(records...),
 	})
 	if err == nil {
 		err = res.Error
 	}
 	if errors.Is(err, kafka.MessageSizeTooLarge) {
-		return ErrTooLarge
+		return 0, ErrTooLarge
 	}
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return res.BaseOffset, nil
 }

@@ -90,22 +90,37 @@ func (c *Client) CreateTopics(ctx context.Context, topics ...Topic) ([]string, e
 // read (the right to read a topic's configuration is often kept from clients).
 func (c *Client) MaxMessageBytes(ctx context.Context, topic string) int {
 	const name = "max.message.bytes"
-	res, err := c.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
-		Resources: []kafka.DescribeConfigRequestResource{{
-			ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{name},
-		}},
-	})
+	config, err := c.TopicConfig(ctx, topic, name)
 	if err != nil {
 		return DefaultMaxMessageBytes
 	}
-	for _, r := range res.Resources {
-		for _, e := range r.ConfigEntries {
-			if n, err := strconv.Atoi(e.ConfigValue); e.ConfigName == name && err == nil && n > 0 {
-				return n
-			}
-		}
+	if n, err := strconv.Atoi(config[name]); err == nil && n > 0 {
+		return n
 	}
 	return DefaultMaxMessageBytes
+}
+
+// TopicConfig reads settings of a topic: those of the names that the broker knows, with the value
+// that takes effect.
+func (c *Client) TopicConfig(ctx context.Context, topic string, names ...string) (map[string]string, error) {
+	res, err := c.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{
+			ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: names,
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read configuration of topic %s: %w", topic, err)
+	}
+	config := map[string]string{}
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			return nil, fmt.Errorf("read configuration of topic %s: %w", topic, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			config[e.ConfigName] = e.ConfigValue
+		}
+	}
+	return config, nil
 }
 
 // WaitForTopics asks for the topics until they are there, a broker answers that one is not, or ctx

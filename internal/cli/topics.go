@@ -1,0 +1,387 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"replyworker/internal/app"
+	"replyworker/internal/config"
+	"replyworker/internal/job"
+	"replyworker/internal/kafkaio"
+)
+
+const (
+	// letterRoom is what a dead letter's own headers may add to a job.
+	letterRoom = 64 << 10
+	// maxSegment bounds how long a record outlives its topic's retention: Kafka removes whole
+	// segments, each when its last record is too old.
+	maxSegment = 12 * time.Hour
+)
+
+// The settings of topics that this command gives or looks at.
+const (
+	keyMaxMessage = "max.message.bytes"
+	keyCleanup    = "cleanup.policy"
+	keyRetention  = "retention.ms"
+	keySegment    = "segment.ms"
+)
+
+const topicsCreateLong = `Make the topics that do not exist: of the jobs (also the merchants' own ones), the outcomes, the dead
+letters and the resolutions. Topics that exist are left as they are, with a warning where one is set so that
+something would go wrong. It may be called again at any time.
+
+Jobs and dead letters are kept shorter than claim-retention remembers what was sent: a record that is read
+after its claim is forgotten would be sent again. Kafka keeps a record up to 12 hours longer than the
+retention says. The dead letters take messages of 64 KiB more than the jobs do, for their headers. The
+resolutions are compacted and kept as long as they count. All else, such as min.insync.replicas, is the
+broker's default; for production give --replication-factor 3.
+
+-o json prints a line for each topic: topic, state ("made", "exists" or, with --dry-run, "missing"),
+partitions, config, warnings.`
+
+type topicsFlags struct {
+	partitions, replicas    int
+	jobs, letters, outcomes time.Duration // how long each is kept
+	dryRun                  bool
+}
+
+func newTopicsCommand(s *state) *cobra.Command {
+	cmd := asParent(&cobra.Command{
+		Use:     "topics",
+		Short:   "the topics that replyworker uses",
+		GroupID: groupSetup,
+	})
+	cmd.AddCommand(newTopicsCreateCommand(s))
+	return cmd
+}
+
+func newTopicsCreateCommand(s *state) *cobra.Command {
+	var f topicsFlags
+	cmd := &cobra.Command{
+		Use:   "create [flags]",
+		Short: "make the topics that do not exist",
+		Long:  topicsCreateLong,
+		Example: "  worker topics create\n" +
+			"  worker topics create --partitions 24 --replication-factor 3\n" +
+			"  worker topics create --dry-run -o json",
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := s.load(cmd)
+			if err != nil {
+				return err
+			}
+			if err := f.check(cfg); err != nil {
+				return err
+			}
+			return s.createTopics(cmd.Context(), cfg, f)
+		},
+	}
+	cmd.Flags().IntVar(&f.partitions, "partitions", 12, "`number` of partitions of each topic")
+	cmd.Flags().IntVar(&f.replicas, "replication-factor", -1, "`copies` of each partition; -1 for the broker's default")
+	cmd.Flags().DurationVar(&f.jobs, "retention-jobs", 7*24*time.Hour, "how long jobs are kept; shorter than claim-retention")
+	cmd.Flags().DurationVar(&f.letters, "retention-dead-letters", 13*24*time.Hour,
+		"how long dead letters are kept; shorter than claim-retention")
+	cmd.Flags().DurationVar(&f.outcomes, "retention-outcomes", 30*24*time.Hour, "how long outcomes are kept")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only say what would be made")
+	s.useSettings(cmd, config.GroupKafka, config.GroupTopics)
+	showSettings(cmd, "merchants-file", "claim-retention", "start-timeout")
+	return cmd
+}
+
+// check refuses what Kafka would, and retentions that outlive the claims.
+func (f *topicsFlags) check(cfg *config.Config) error {
+	if f.partitions < 1 {
+		return usagef("--partitions %d: must be at least 1", f.partitions)
+	}
+	if f.replicas < 1 && f.replicas != -1 {
+		return usagef("--replication-factor %d: must be at least 1, or -1 for the broker's default", f.replicas)
+	}
+	if f.outcomes < time.Minute {
+		return usagef("--retention-outcomes %s: must be at least 1m", f.outcomes)
+	}
+	for _, r := range []struct {
+		flag   string
+		length time.Duration
+	}{{"--retention-jobs", f.jobs}, {"--retention-dead-letters", f.letters}} {
+		if r.length < time.Minute {
+			return usagef("%s %s: must be at least 1m", r.flag, r.length)
+		}
+		if kept := r.length + segmentOf(r.length); kept >= cfg.ClaimRetention {
+			return &usageError{
+				fmt.Sprintf("%s %s: records would be kept up to %s, and claim-retention is %s; "+
+					"one read after its claim is forgotten would be sent again", r.flag, r.length, kept, cfg.ClaimRetention),
+				"give a shorter " + r.flag + ", or a longer claim-retention here and to the workers",
+			}
+		}
+	}
+	return nil
+}
+
+func segmentOf(retention time.Duration) time.Duration { return min(maxSegment, retention/2) }
+
+// wantedTopic is a topic as it should be.
+type wantedTopic struct {
+	kafkaio.Topic
+	warn func(config map[string]string) []string // of one that exists
+}
+
+// topicRow is a line of `topics create -o json`.
+type topicRow struct {
+	Topic      string            `json:"topic"`
+	State      string            `json:"state"`
+	Partitions int               `json:"partitions"`
+	Config     map[string]string `json:"config"`
+	Warnings   []string          `json:"warnings"`
+}
+
+// topicMaker makes the topics of one call.
+type topicMaker struct {
+	cfg      *config.Config
+	flags    topicsFlags
+	client   *kafkaio.Client
+	existing map[string]int // and their partitions
+	rows     []topicRow
+}
+
+func (s *state) createTopics(ctx context.Context, cfg *config.Config, f topicsFlags) error {
+	client, err := app.Kafka(cfg)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the setting
+	}
+	defer client.Close()
+	limited, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
+	defer cancel()
+	m := &topicMaker{cfg: cfg, flags: f, client: client}
+	if err := m.look(limited); err != nil {
+		return kafkaError(ctx, err)
+	}
+	err = m.run(limited)
+	if printed := m.print(s); err == nil {
+		err = printed
+	}
+	return stopped(ctx, err)
+}
+
+func (m *topicMaker) names() []string {
+	return append(m.cfg.JobsTopics(), m.cfg.TopicOutcomes, m.cfg.TopicDeadLetters, m.cfg.TopicResolutions)
+}
+
+// look finds the topics that exist. It waits until Kafka answers or ctx ends.
+func (m *topicMaker) look(ctx context.Context) error {
+	partitions, err := m.client.WaitForTopics(ctx, m.names()...)
+	missing, some := errors.AsType[*kafkaio.MissingTopicsError](err)
+	if !some {
+		m.existing = partitions
+		return err //nolint:wrapcheck // it says what to look at
+	}
+	there := slices.DeleteFunc(m.names(), func(name string) bool { return slices.Contains(missing.Topics, name) })
+	if len(there) > 0 {
+		m.existing, err = m.client.Partitions(ctx, there...)
+		return err //nolint:wrapcheck // as above
+	}
+	return nil
+}
+
+// run makes the topics. The dead letters come after the jobs, whose limit theirs is made of.
+func (m *topicMaker) run(ctx context.Context) error {
+	jobs := m.jobsTopics()
+	if err := m.make(ctx, jobs); err != nil {
+		return m.failure(err, len(m.names()))
+	}
+	return m.failure(m.make(ctx, m.otherTopics(m.largestJob(ctx))), len(m.names()))
+}
+
+func (m *topicMaker) failure(err error, total int) error {
+	if err == nil {
+		return nil
+	}
+	err = errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) // one of several topics, on one line
+	err = withHint(err, "what was made stays; call it again when the cause is gone")
+	if made := slices.ContainsFunc(m.rows, func(r topicRow) bool { return r.State == "made" }); made {
+		return fmt.Errorf("%w: %w", &partialError{total - len(m.rows), total, "topics"}, err)
+	}
+	return err
+}
+
+func (m *topicMaker) topic(name string, config map[string]string) kafkaio.Topic {
+	return kafkaio.Topic{Name: name, Partitions: m.flags.partitions, Replicas: m.flags.replicas, Config: config}
+}
+
+func (m *topicMaker) jobsTopics() []wantedTopic {
+	var topics []wantedTopic
+	for _, name := range m.cfg.JobsTopics() {
+		topics = append(topics, wantedTopic{
+			Topic: m.topic(name, deleted(m.flags.jobs)),
+			warn: func(config map[string]string) []string {
+				warnings := append(m.warnRetention(config), warnCompacted(config)...)
+				// The largest job, with some room for its key and headers.
+				if n, ok := number(config[keyMaxMessage]); ok && n < job.MaxBytes+8<<10 {
+					warnings = append(warnings, fmt.Sprintf("max.message.bytes is %d: the largest jobs (%d bytes) do not fit", n, job.MaxBytes))
+				}
+				return warnings
+			},
+		})
+	}
+	return topics
+}
+
+func (m *topicMaker) otherTopics(largest int) []wantedTopic {
+	limit := largest + letterRoom
+	letters := deleted(m.flags.letters)
+	letters[keyMaxMessage] = strconv.Itoa(limit)
+	outcomes := deleted(m.flags.outcomes)
+	delete(outcomes, keySegment) // it does not matter when an old outcome goes
+	return []wantedTopic{
+		{Topic: m.topic(m.cfg.TopicOutcomes, outcomes), warn: warnCompacted},
+		{
+			Topic: m.topic(m.cfg.TopicDeadLetters, letters),
+			warn: func(config map[string]string) []string {
+				warnings := append(m.warnRetention(config), warnCompacted(config)...)
+				if n, ok := number(config[keyMaxMessage]); ok && n < int64(limit) {
+					warnings = append(warnings, fmt.Sprintf("max.message.bytes is %d, and should be %d, 64 KiB more than that of the jobs: "+
+						"letters of large jobs are written without their value", n, limit))
+				}
+				return warnings
+			},
+		},
+		{
+			Topic: m.topic(m.cfg.TopicResolutions, map[string]string{keyCleanup: "compact"}),
+			warn: func(config map[string]string) []string {
+				if policy, ok := config[keyCleanup]; ok && !strings.Contains(policy, "compact") {
+					return []string{"cleanup.policy is " + policy + ", and should be compact: letters that were dealt with would come back as open"}
+				}
+				return nil
+			},
+		},
+	}
+}
+
+// deleted is the configuration of a topic whose records go after a time.
+func deleted(retention time.Duration) map[string]string {
+	return map[string]string{
+		keyCleanup: "delete", keyRetention: millis(retention), keySegment: millis(segmentOf(retention)),
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+func number(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
+
+// warnRetention warns of records that would be kept longer than claims.
+func (m *topicMaker) warnRetention(config map[string]string) []string {
+	n, ok := number(config[keyRetention])
+	switch limit := m.cfg.ClaimRetention; {
+	case !ok:
+		return nil
+	case n < 0:
+		return []string{fmt.Sprintf("retention.ms is %d: records are kept for ever, and claims for %s (claim-retention); "+
+			"one read later would be sent again", n, limit)}
+	case n >= limit.Milliseconds():
+		return []string{fmt.Sprintf("retention.ms is %d (%s), not less than claim-retention (%s): a record read after its "+
+			"claim is forgotten would be sent again", n, time.Duration(n)*time.Millisecond, limit)}
+	}
+	return nil
+}
+
+func warnCompacted(config map[string]string) []string {
+	if policy := config[keyCleanup]; strings.Contains(policy, "compact") {
+		return []string{"cleanup.policy is " + policy + ": records with the same key would be lost; it should be delete"}
+	}
+	return nil
+}
+
+// largestJob is the largest max.message.bytes of the jobs topics.
+func (m *topicMaker) largestJob(ctx context.Context) int {
+	largest := 0
+	for _, name := range m.cfg.JobsTopics() {
+		limit := kafkaio.DefaultMaxMessageBytes
+		if m.existing[name] > 0 || !m.flags.dryRun {
+			limit = m.client.MaxMessageBytes(ctx, name)
+		}
+		largest = max(largest, limit)
+	}
+	return largest
+}
+
+// make makes those of the topics that do not exist, and notes a row for each that was dealt with.
+func (m *topicMaker) make(ctx context.Context, topics []wantedTopic) error {
+	var missing []kafkaio.Topic
+	for _, t := range topics {
+		if m.existing[t.Name] == 0 {
+			missing = append(missing, t.Topic)
+		}
+	}
+	var made []string
+	var err error
+	if len(missing) > 0 && !m.flags.dryRun {
+		made, err = m.client.CreateTopics(ctx, missing...)
+	}
+	for _, t := range topics {
+		row := topicRow{Topic: t.Name, Partitions: t.Partitions, Config: t.Config, Warnings: []string{}}
+		switch {
+		case m.existing[t.Name] > 0:
+			row.State, row.Partitions = "exists", m.existing[t.Name]
+			m.compare(ctx, t, &row)
+		case slices.Contains(made, t.Name):
+			row.State = "made"
+		case m.flags.dryRun:
+			row.State = "missing"
+		case err == nil: // somebody else made it meanwhile
+			row.State = "exists"
+			m.compare(ctx, t, &row)
+		default:
+			continue
+		}
+		m.rows = append(m.rows, row)
+	}
+	return err //nolint:wrapcheck // it names the topics
+}
+
+// compare reads the configuration of a topic that exists.
+func (m *topicMaker) compare(ctx context.Context, t wantedTopic, row *topicRow) {
+	config, err := m.client.TopicConfig(ctx, t.Name, keyCleanup, keyMaxMessage, keyRetention, keySegment)
+	if err != nil {
+		row.Config = map[string]string{}
+		row.Warnings = []string{"its configuration cannot be checked: " + err.Error()}
+		return
+	}
+	row.Config = config
+	row.Warnings = append(row.Warnings, t.warn(config)...)
+}
+
+func (m *topicMaker) print(s *state) error {
+	for _, row := range m.rows {
+		for _, warning := range row.Warnings {
+			_, _ = fmt.Fprintf(s.stderr, "worker: warning: topic %s: %s\n", row.Topic, oneLine(warning))
+		}
+	}
+	return printRecords(s, m.rows,
+		column[topicRow]{"topic", func(r topicRow) string { return r.Topic }},
+		column[topicRow]{"state", func(r topicRow) string { return r.State }},
+		column[topicRow]{"partitions", func(r topicRow) string { return strconv.Itoa(r.Partitions) }},
+		column[topicRow]{"cleanup", func(r topicRow) string { return orDash(r.Config[keyCleanup]) }},
+		column[topicRow]{"retention", func(r topicRow) string { return r.retention() }},
+		column[topicRow]{"max message", func(r topicRow) string { return orDash(r.Config[keyMaxMessage]) }},
+	)
+}
+
+func (r topicRow) retention() string {
+	n, ok := number(r.Config[keyRetention])
+	switch {
+	case !ok || r.Config[keyCleanup] == "compact":
+		return "-"
+	case n < 0:
+		return "for ever"
+	}
+	return (time.Duration(n) * time.Millisecond).String()
+}

@@ -1,0 +1,429 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"replyworker/internal/consumer"
+	"replyworker/internal/devstack"
+	"replyworker/internal/job"
+	"replyworker/internal/kafkaio"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	topic    = "jobs"
+	group    = "workers"
+	patience = 20 * time.Second
+	tick     = 10 * time.Millisecond
+)
+
+// cluster is an embedded broker with a producer that is not ours.
+type cluster struct {
+	t     *testing.T
+	kafka *devstack.Kafka
+	kgo   *kgo.Client
+	admin *kadm.Client
+}
+
+func newCluster(t *testing.T, partitions int) *cluster {
+	t.Helper()
+	k, err := devstack.StartKafka(devstack.KafkaConfig{Topics: map[string]int{topic: partitions}})
+	require.NoError(t, err)
+	t.Cleanup(k.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(k.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return &cluster{t: t, kafka: k, kgo: client, admin: kadm.NewClient(client)}
+}
+
+func (c *cluster) produce(partition int32, values ...string) {
+	c.t.Helper()
+	for _, v := range values {
+		r := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(v)}
+		require.NoError(c.t, c.kgo.ProduceSync(c.t.Context(), r).FirstErr())
+	}
+}
+
+func (c *cluster) committed(partition int32) int64 {
+	c.t.Helper()
+	all, err := c.admin.FetchOffsets(c.t.Context(), group)
+	require.NoError(c.t, err)
+	o, ok := all.Lookup(topic, partition)
+	if !ok {
+		return -1
+	}
+	return o.At
+}
+
+// member is a running consumer. Its sessions take records into taken, and finish them at once or
+// when told.
+type member struct {
+	*consumer.Consumer
+	hold   bool          // finish nothing until released
+	drains chan struct{} // a session's Drain waits for it to be closed; nil for at once
+
+	mu       sync.Mutex
+	taken    []job.Delivery
+	finish   []func()
+	sessions int
+
+	cancel context.CancelFunc
+	done   chan error
+	once   sync.Once
+	err    error
+}
+
+type memberSession struct{ m *member }
+
+func (s *memberSession) Accept(d job.Delivery, finished func()) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.m.taken = append(s.m.taken, d)
+	if s.m.hold {
+		s.m.finish = append(s.m.finish, finished)
+		return
+	}
+	finished()
+}
+
+func (s *memberSession) Drain(ctx context.Context) bool {
+	if s.m.drains == nil {
+		return true
+	}
+	select {
+	case <-s.m.drains:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *cluster) join(m *member, change func(*consumer.Config)) *member {
+	c.t.Helper()
+	client, err := kafkaio.NewClient(kafkaio.Config{Brokers: []string{c.kafka.Addr()}})
+	require.NoError(c.t, err)
+	cfg := consumer.Config{
+		Client: client, Group: group, Topics: []string{topic}, SessionTimeout: 6 * time.Second,
+		DrainTimeout: 5 * time.Second, BufferJobs: 1000, BufferBytes: 1 << 20,
+		NewSession: func() consumer.Session {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.sessions++
+			return &memberSession{m}
+		},
+		Log: zerolog.Nop(), Registerer: prometheus.NewRegistry(),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	m.Consumer, err = consumer.New(cfg)
+	require.NoError(c.t, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
+	m.cancel, m.done = cancel, make(chan error, 1)
+	go func() { m.done <- m.Run(ctx) }()
+	c.t.Cleanup(func() {
+		_ = m.stop()
+		client.Close()
+	})
+	return m
+}
+
+func (m *member) stop() error {
+	m.once.Do(func() {
+		m.cancel()
+		m.err = <-m.done
+	})
+	return m.err
+}
+
+func (m *member) values() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []string
+	for _, d := range m.taken {
+		all = append(all, string(d.Value))
+	}
+	return all
+}
+
+func (m *member) release(which func(i int) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, f := range m.finish {
+		if f != nil && which(i) {
+			f()
+			m.finish[i] = nil
+		}
+	}
+}
+
+func (m *member) await(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(m.values()) >= n }, patience, tick, "records delivered")
+}
+
+func numbers(from, to int) []string {
+	var all []string
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Sprint(i))
+	}
+	return all
+}
+
+func TestFinishedRecordsAreCommittedAndNotDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, numbers(0, 20)...)
+	a := c.join(&member{}, nil)
+	a.await(t, 20)
+	require.NoError(t, a.stop())
+	require.EqualValues(t, 20, c.committed(0), "committed offset after a graceful stop")
+	c.produce(0, "20")
+	b := c.join(&member{}, nil)
+	b.await(t, 1)
+	require.Equal(t, []string{"20"}, b.values())
+}
+
+func TestAnUnfinishedRecordHoldsTheCommit(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, numbers(0, 10)...)
+	a := c.join(&member{hold: true}, nil)
+	a.await(t, 10)
+	a.release(func(i int) bool { return i != 3 })
+	require.Eventually(t, func() bool { return c.committed(0) == 3 }, patience, tick, "commit up to the stuck record")
+	require.NoError(t, a.stop())
+	b := c.join(&member{}, nil)
+	b.await(t, 7)
+	require.Equal(t, numbers(3, 10), b.values(), "everything from the stuck record on comes again")
+}
+
+func TestAFullShareOfTheBufferPausesItsPartitionOnly(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2)
+	c.produce(0, numbers(0, 50)...)
+	a := c.join(&member{hold: true}, func(cfg *consumer.Config) { cfg.BufferJobs = 20 })
+	a.await(t, 10)
+	c.produce(1, "other")
+	require.Eventually(t, func() bool { return slices.Contains(a.values(), "other") }, patience, tick)
+	require.Len(t, a.values(), 11, "ten of the full partition, one of the other")
+	a.release(func(int) bool { return true })
+	a.await(t, 21)
+	for range 5 {
+		a.release(func(int) bool { return true })
+	}
+	require.Eventually(t, func() bool {
+		a.release(func(int) bool { return true })
+		return len(a.values()) == 51
+	}, patience, tick)
+}
+
+func TestRecordsOfAbortedTransactionsAreNoJobs(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	tx, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Addr()), kgo.TransactionalID("producer"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	defer tx.Close()
+	transaction := func(commit kgo.TransactionEndTry, values ...string) {
+		require.NoError(t, tx.BeginTransaction())
+		for _, v := range values {
+			require.NoError(t, tx.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(v)}).FirstErr())
+		}
+		require.NoError(t, tx.EndTransaction(t.Context(), commit))
+	}
+	c.produce(0, "a")
+	transaction(kgo.TryAbort, "no-1", "no-2")
+	transaction(kgo.TryCommit, "b", "c")
+	c.produce(0, "d")
+	transaction(kgo.TryAbort, "no-3")
+	m := c.join(&member{}, nil)
+	m.await(t, 4)
+	// The last offsets are an aborted record and two control records: nothing for us, and committed.
+	ends, err := c.admin.ListEndOffsets(t.Context(), topic)
+	require.NoError(t, err)
+	end, _ := ends.Lookup(topic, 0)
+	require.Eventually(t, func() bool { return c.committed(0) == end.Offset }, patience, tick,
+		"the watermark moves over what is not ours, to %d", end.Offset)
+	require.Equal(t, []string{"a", "b", "c", "d"}, m.values())
+	require.Eventually(t, func() bool { return m.Partitions()[0].Lag == 0 }, patience, tick)
+}
+
+func TestBytesComeAsTheyAre(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	for _, r := range []*kgo.Record{
+		{Key: nil, Value: nil},
+		{Key: []byte{}, Value: []byte{}},
+		{Key: []byte("k"), Value: []byte{0, 255}, Headers: []kgo.RecordHeader{
+			{Key: "a", Value: []byte("1")}, {Key: "a", Value: nil}, {Key: "", Value: []byte{}},
+		}},
+	} {
+		r.Topic = topic
+		require.NoError(t, c.kgo.ProduceSync(t.Context(), r).FirstErr())
+	}
+	m := c.join(&member{}, nil)
+	m.await(t, 3)
+	require.Nil(t, m.taken[0].Key)
+	require.Nil(t, m.taken[0].Value)
+	require.NotNil(t, m.taken[1].Key)
+	require.NotNil(t, m.taken[1].Value)
+	require.Empty(t, m.taken[1].Value)
+	require.Equal(t, []byte{0, 255}, m.taken[2].Value)
+	require.Equal(t, []job.Header{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "", Value: []byte{}}}, m.taken[2].Headers)
+	require.Equal(t, job.Source{Topic: topic, Partition: 0, Offset: 2, Timestamp: m.taken[2].Source.Timestamp}, m.taken[2].Source)
+	require.WithinDuration(t, time.Now(), m.taken[2].Source.Timestamp, time.Minute)
+}
+
+func TestCompressedRecordsAreRead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	for _, codec := range []kgo.CompressionCodec{
+		kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+	} {
+		p, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Addr()), kgo.ProducerBatchCompression(codec))
+		require.NoError(t, err)
+		require.NoError(t, p.ProduceSync(t.Context(),
+			&kgo.Record{Topic: topic, Value: []byte("one")}, &kgo.Record{Topic: topic, Value: []byte("two")}).FirstErr())
+		p.Close()
+	}
+	m := c.join(&member{}, nil)
+	m.await(t, 8)
+	require.Equal(t, []string{"one", "two", "one", "two", "one", "two", "one", "two"}, m.values())
+}
+
+func TestWorkersShareThePartitionsAndSkipNothing(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 6)
+	stop := make(chan struct{})
+	produced := make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			r := &kgo.Record{Topic: topic, Partition: int32(n % 6), Value: []byte(fmt.Sprint(n))}
+			if c.kgo.ProduceSync(context.Background(), r).FirstErr() != nil {
+				panic("produce")
+			}
+			select {
+			case <-stop:
+				produced <- n + 1
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	first := c.join(&member{}, nil)
+	first.await(t, 50)
+	second := c.join(&member{}, nil)
+	second.await(t, 50)
+	third := c.join(&member{}, nil)
+	third.await(t, 50)
+	require.NoError(t, first.stop())
+	before := len(second.values())
+	second.await(t, before+50)
+	close(stop)
+	n := <-produced
+	require.Eventually(t, func() bool {
+		seen := map[string]int{}
+		for _, m := range []*member{first, second, third} {
+			for _, v := range m.values() {
+				seen[v]++
+			}
+		}
+		return len(seen) == n
+	}, patience, tick, "each record delivered at least once")
+	total := len(first.values()) + len(second.values()) + len(third.values())
+	require.LessOrEqual(t, total-n, 60, "redeliveries after graceful changes: what was fetched and not yet committed")
+}
+
+func TestADrainThatTakesTooLongIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, "x")
+	m := c.join(&member{hold: true, drains: make(chan struct{})}, func(cfg *consumer.Config) {
+		cfg.DrainTimeout = 200 * time.Millisecond
+	})
+	m.await(t, 1)
+	require.ErrorIs(t, m.stop(), consumer.ErrCutOff)
+	require.LessOrEqual(t, c.committed(0), int64(0), "the record that was cut off is not committed")
+}
+
+func TestWhatIsFinishedWhileDrainingIsCommitted(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, numbers(0, 5)...)
+	m := c.join(&member{hold: true, drains: make(chan struct{})}, nil)
+	m.await(t, 5)
+	m.cancel()
+	m.release(func(i int) bool { return i < 3 })
+	require.Eventually(t, func() bool { return c.committed(0) == 3 }, patience, tick, "commits go on while draining")
+	m.release(func(int) bool { return true })
+	close(m.drains)
+	require.NoError(t, m.stop())
+	require.EqualValues(t, 5, c.committed(0))
+}
+
+func TestRecordsThatRetentionTookAreCountedAndTheRestIsRead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, numbers(0, 10)...)
+	a := c.join(&member{hold: true}, nil)
+	a.await(t, 10)
+	a.release(func(i int) bool { return i < 2 })
+	require.NoError(t, a.stop())
+	require.EqualValues(t, 2, c.committed(0))
+	var o kadm.Offsets
+	o.Add(kadm.Offset{Topic: topic, Partition: 0, At: 6})
+	_, err := c.admin.DeleteRecords(t.Context(), o)
+	require.NoError(t, err)
+	reg := prometheus.NewRegistry()
+	b := c.join(&member{}, func(cfg *consumer.Config) { cfg.Registerer = reg })
+	b.await(t, 4)
+	require.Equal(t, numbers(6, 10), b.values())
+	require.EqualValues(t, 4, counter(t, reg, "replyworker_lost_records_total"))
+}
+
+func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	require.Fail(t, "no metric "+name)
+	return 0
+}
+
+func TestATopicMadeAnewIsReadFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, numbers(0, 10)...)
+	a := c.join(&member{}, nil)
+	a.await(t, 10)
+	require.NoError(t, a.stop())
+	_, err := c.admin.DeleteTopics(t.Context(), topic)
+	require.NoError(t, err)
+	_, err = c.admin.CreateTopics(t.Context(), 1, 1, nil, topic)
+	require.NoError(t, err)
+	fresh, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Addr()))
+	require.NoError(t, err)
+	defer fresh.Close()
+	require.NoError(t, fresh.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("new")}).FirstErr())
+	b := c.join(&member{}, nil)
+	b.await(t, 1)
+	require.Equal(t, []string{"new"}, b.values())
+}
