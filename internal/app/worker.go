@@ -62,7 +62,7 @@ func New(cfg *config.Config, version string, log zerolog.Logger) (*Worker, error
 	w.store, errs[3] = Redis(cfg)
 	if err := errors.Join(errs[:]...); err != nil {
 		w.close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	w.build(version)
 	if err := w.listen(); err != nil {
@@ -131,6 +131,9 @@ func (w *Worker) Registry() *prometheus.Registry { return w.registry }
 
 // State returns a picture of the gate and of the jobs in hand.
 func (w *Worker) State() (gate.State, schedule.Counts) { return w.gate.State(), w.scheduler.Counts() }
+
+// ErrConfig marks an error of the configuration that shows when its files are read.
+var ErrConfig = errors.New("configuration")
 
 // ErrStart marks an error of the start: a broker, a Redis or a topic that is not there.
 var ErrStart = errors.New("cannot start")

@@ -43,8 +43,11 @@ func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
 		log.Warn().Msg(oneLine(warning))
 	}
 	w, err := app.New(cfg, readVersion(s).Version, log)
+	if errors.Is(err, app.ErrConfig) {
+		return &usageError{err.Error(), "`worker config print` shows every setting and where its value comes from"}
+	}
 	if err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	err = w.Run(ctx)
 	if errors.Is(err, app.ErrStart) {
