@@ -21,7 +21,7 @@ func (w *Worker) checks() []ops.Check {
 	return []ops.Check{
 		{Name: "worker", Run: w.checkWorker},
 		{Name: "kafka", Run: func(ctx context.Context) (string, error) {
-			if _, err := w.kafka.Partitions(ctx, w.cfg.JobsTopics()...); err != nil {
+			if err := w.kafka.Ping(ctx); err != nil {
 				return "", err
 			}
 			return "answers", nil

@@ -83,16 +83,17 @@ func failure(d *job.Delivery, r job.Result, group string) []job.Header {
 	}
 	failed := r.FinishedAt.UTC().Format(time.RFC3339Nano)
 	add(HeaderFailedAt, failed)
-	first, ok := d.Header(HeaderFirstFailedAt)
-	if !ok {
+	first, _ := d.Header(HeaderFirstFailedAt)
+	if _, err := time.Parse(time.RFC3339, first); err != nil { // a producer may have written anything
 		first = failed
 	}
 	add(HeaderFirstFailedAt, first)
-	count, ok := d.Header(HeaderReplayCount)
-	if _, err := strconv.Atoi(count); !ok || err != nil {
-		count = "0"
+	text, _ := d.Header(HeaderReplayCount)
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		count = 0
 	}
-	add(HeaderReplayCount, count)
+	add(HeaderReplayCount, strconv.Itoa(max(count, 0)))
 	return headers
 }
 

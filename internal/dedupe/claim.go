@@ -81,7 +81,8 @@ type Verdict string
 const (
 	// VerdictWon: the job is the caller's until the lease ends.
 	VerdictWon Verdict = "won"
-	// VerdictBusy: another delivery has it, or its next attempt is not due. Ask again after Wait.
+	// VerdictBusy: another delivery has it, or its next attempt is not due and it was claimed for one.
+	// Ask again after Wait.
 	VerdictBusy Verdict = "busy"
 	// VerdictDone: this very record succeeded before; this is a redelivery.
 	VerdictDone Verdict = "done"
@@ -140,8 +141,8 @@ type Claim struct {
 }
 
 // Claim asks for the job and, when it is won, adds spend to its attempts: 1 before a call to the API,
-// 0 for none. After an error it is not known whether the claim was won; repeat the call, with the
-// same token, or let the lease run out.
+// 0 for none, and then it is won also while its next attempt is not due. After an error it is not known
+// whether the claim was won; repeat the call, with the same token, or let the lease run out.
 func (s *Store) Claim(ctx context.Context, c Claimant, spend int) (Claim, error) {
 	content, err := c.check(opClaim)
 	if err != nil {

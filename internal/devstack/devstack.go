@@ -15,6 +15,8 @@ import (
 // Kafka is an embedded broker. Close it.
 type Kafka struct {
 	cluster *kfake.Cluster
+	addr    string
+	once    sync.Once
 }
 
 // KafkaConfig sets an embedded broker up.
@@ -41,17 +43,17 @@ func StartKafka(cfg KafkaConfig) (*Kafka, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded kafka: %w", err)
 	}
-	return &Kafka{cluster: cluster}, nil
+	return &Kafka{cluster: cluster, addr: cluster.ListenAddrs()[0]}, nil
 }
 
 // Addr returns the broker's address.
-func (k *Kafka) Addr() string { return k.cluster.ListenAddrs()[0] }
+func (k *Kafka) Addr() string { return k.addr }
 
 // Cluster returns the fake cluster, for tests that interfere with requests.
 func (k *Kafka) Cluster() *kfake.Cluster { return k.cluster }
 
-// Close stops the broker.
-func (k *Kafka) Close() { k.cluster.Close() }
+// Close stops the broker, once.
+func (k *Kafka) Close() { k.once.Do(k.cluster.Close) }
 
 // expiryTick is how often keys are let expire. The library's own way looks at every key with every
 // command.

@@ -30,12 +30,11 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 	if b.probing {
 		return false, false, 0
 	}
-	at := b.probeAt
-	if lane == b.lastProbe {
-		// One odd job must not keep the host out: the others go first.
-		at = at.Add(sameLaneGrace)
+	if now.Before(b.probeAt) {
+		return false, false, b.probeAt.Sub(now) // for everybody: the grace begins when others may go
 	}
-	if now.Before(at) {
+	if at := b.probeAt.Add(sameLaneGrace); lane == b.lastProbe && now.Before(at) {
+		// One odd job must not keep the host out: the others go first.
 		return false, false, at.Sub(now)
 	}
 	return true, true, 0
@@ -44,8 +43,11 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {
 	switch {
 	case g.hostProbe:
-		b.cooldown = min(2*b.cooldown, maxCooldown)
+		b.cooldown = min(2*b.cooldown, max(maxCooldown, b.first))
 		b.schedule(now)
+	case g.at.Before(b.since):
+		// It began before the host went out or came back. After an outage the last time-outs come in
+		// when the probe has long succeeded; they are news of the past.
 	case !b.open:
 		b.failures++
 		if b.failures >= b.threshold {

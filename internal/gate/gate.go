@@ -120,8 +120,7 @@ type Grant struct {
 
 	at        time.Time
 	hostProbe bool
-	called    bool   // a call's end was reported on an earlier host
-	seen      uint64 // successes of the merchant at at
+	called    bool // a call's end was reported on an earlier host
 }
 
 // Denial says why a job may not call now.
@@ -142,7 +141,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 	if g.used >= g.cfg.Concurrency {
 		return nil, &Denial{Everyone: true, Full: true}
 	}
-	if wait := g.store.wait(now); wait > 0 {
+	if wait, closed := g.store.closed(now); closed {
 		return nil, &Denial{Wait: wait, Everyone: true, Full: true}
 	}
 	m := g.merchant(ask.MchID)
@@ -164,16 +163,18 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		}
 	}
 	m.pace.take()
-	grant := &Grant{Ask: ask, Host: host, at: now, hostProbe: probe, seen: m.successes}
+	grant := &Grant{Ask: ask, Host: host, at: now, hostProbe: probe}
 	if probe {
 		g.hosts[host].probing, g.hosts[host].lastProbe = true, ask.Lane
 	}
 	if m.hold != nil {
 		grant.HoldProbe = true
-		m.hold.probing = true
+		m.hold.probe = grant
+	}
+	if g.store.down {
+		g.store.probe = grant
 	}
 	g.used++
-	g.store.admitted(now)
 	return grant, nil
 }
 
@@ -248,9 +249,10 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	defer g.mu.Unlock()
 	g.used--
 	m := g.merchant(grant.MchID)
-	if grant.HoldProbe && m.hold != nil {
-		m.hold.probing = false
+	if m.hold != nil && m.hold.probe == grant {
+		m.hold.probe = nil
 	}
+	g.store.returned(now, grant)
 	switch end {
 	case Unused:
 		if grant.hostProbe {

@@ -14,11 +14,11 @@ type Hold struct {
 
 type hold struct {
 	Hold
-	probing bool
+	probe *Grant // that is out to see whether the merchant must still be held
 }
 
 func (h *hold) ready(now time.Time, lane string) (wait time.Duration, everyone, ok bool) {
-	if h.probing {
+	if h.probe != nil {
 		return 0, true, false
 	}
 	if now.Before(h.ProbeAt) {
@@ -38,8 +38,10 @@ func (g *Gate) SetHold(mchid string, h Hold) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.merchant(mchid)
-	probing := m.hold != nil && m.hold.probing
-	m.hold = &hold{Hold: h, probing: probing}
+	if m.hold == nil {
+		m.hold = &hold{}
+	}
+	m.hold.Hold = h
 	g.wake()
 }
 

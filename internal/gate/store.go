@@ -13,31 +13,39 @@ type store struct {
 	down    bool
 	retry   time.Duration
 	retryAt time.Time
+	probe   *Grant // that is out to see whether the store is back
 }
 
-func (s *store) wait(now time.Time) time.Duration {
-	if !s.down {
-		return 0
+// closed says whether nobody may call; wait is zero where a probe is out and its end will tell.
+func (s *store) closed(now time.Time) (wait time.Duration, closed bool) {
+	switch {
+	case !s.down:
+		return 0, false
+	case s.probe != nil:
+		return 0, true
 	}
-	return max(0, s.retryAt.Sub(now))
+	wait = s.retryAt.Sub(now)
+	return max(0, wait), wait > 0
 }
 
-func (s *store) admitted(now time.Time) {
-	if s.down {
-		s.retryAt = now.Add(s.retry)
+// returned takes note of a grant that came back: where it was the probe, it has not found the store
+// to be back, and the next one waits twice as long.
+func (s *store) returned(now time.Time, grant *Grant) {
+	if s.probe != grant {
+		return
 	}
+	s.probe, s.retry = nil, min(2*s.retry, storeRetryMax)
+	s.retryAt = now.Add(s.retry)
 }
 
 // StoreDown stops everybody: the claim store did not answer.
 func (g *Gate) StoreDown(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := &g.store
-	if s.down && now.Before(s.retryAt) {
-		return // several found out at the same time
+	if g.store.down {
+		return // several found out at the same time, or the probe did; its return says when to go on
 	}
-	s.retry = min(max(2*s.retry, storeRetryFirst), storeRetryMax)
-	s.down, s.retryAt = true, now.Add(s.retry)
+	g.store = store{down: true, retry: storeRetryFirst, retryAt: now.Add(storeRetryFirst)}
 }
 
 // StoreUp lets everybody go on: the claim store has answered.

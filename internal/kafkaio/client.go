@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -93,4 +94,13 @@ func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
 // roundTrip sends one request of the Kafka protocol and returns its answer.
 func (c *Client) roundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
 	return c.transport.RoundTrip(ctx, c.addr, req)
+}
+
+// Ping asks a broker something that only a broker can answer. (Metadata come from a cache that
+// outlives the brokers.)
+func (c *Client) Ping(ctx context.Context) error {
+	if _, err := c.client.ApiVersions(ctx, &kafka.ApiVersionsRequest{}); err != nil {
+		return fmt.Errorf("kafka at %s: %w", strings.Join(c.brokers, ","), err)
+	}
+	return nil
 }

@@ -210,3 +210,13 @@ func TestTailReadsWhatIsThereAndWhatComes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 6, got.Len())
 }
+
+func TestPingTellsABrokerThatIsGone(t *testing.T) {
+	t.Parallel()
+	broker, c := startKafka(t, 1)
+	require.NoError(t, c.Ping(t.Context()))
+	broker.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	require.ErrorContains(t, c.Ping(ctx), "kafka at "+broker.Addr())
+}

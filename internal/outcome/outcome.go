@@ -4,6 +4,7 @@ package outcome
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -85,7 +86,10 @@ func replayCount(d *job.Delivery) (int, error) {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(text)
-	return max(n, 0), err
+	if err != nil {
+		return 0, fmt.Errorf("dlq-replay-count: %w", err)
+	}
+	return max(n, 0), nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
@@ -135,11 +139,22 @@ func NewPublisher(topic *kafkaio.Publisher, group string) *Publisher {
 	return &Publisher{topic: topic, group: group}
 }
 
-// Publish publishes the outcome of a job record. After an error it may be there all the same; a
-// repeat does no harm.
+// Publish publishes the outcome of a job record. One that the topic does not take for its size is
+// published without what the producer may have made large: labels, trace headers, and the record's
+// key where there is no id. After an error the outcome may be there all the same; a repeat does no harm.
 func (p *Publisher) Publish(ctx context.Context, d *job.Delivery, j *job.Job, r job.Result) error {
-	m, err := Message(d, New(d, j, r), p.group, r.FinishedAt)
+	e := New(d, j, r)
+	m, err := Message(d, e, p.group, r.FinishedAt)
 	if err != nil {
+		return err
+	}
+	if err = p.topic.Publish(ctx, m); !errors.Is(err, kafkaio.ErrTooLarge) {
+		return err
+	}
+	e.Labels = map[string]string{}
+	bare := *d
+	bare.Key, bare.Headers = nil, nil
+	if m, err = Message(&bare, e, p.group, r.FinishedAt); err != nil {
 		return err
 	}
 	return p.topic.Publish(ctx, m)

@@ -75,14 +75,11 @@ func (p *Processor) mayFail(ctx context.Context, mchid, complaint, cause string,
 		p.holds.brake(ctx, mchid, cause)
 		return false
 	}
-	if held.Code == cause {
-		return probe // a refused probe is buried, so that a batch of bad jobs drains by itself
-	}
-	if probe { // the API says something else by now
+	if probe && held.Code != cause { // the API says something else by now
 		p.brake.reset(mchid)
 		p.holds.end(ctx, mchid)
 	}
-	return true
+	return probe // a refused probe is buried, so that a batch of bad jobs drains by itself
 }
 
 // succeeded takes note of a success: nothing is wrong with the merchant.

@@ -17,6 +17,7 @@ type tally struct {
 	attempts int  // as the claim has them
 	giveBack int  // of those, how many are not to count
 	spent    bool // the last one counts
+	switched bool // the turn's one change of host is made
 	maybe    bool
 	change   dedupe.Tri // what becomes of the claim's own maybe_sent
 }
@@ -64,15 +65,17 @@ func (u *turn) elsewhere(e *wxclient.Error, n *tally) (again bool, next schedule
 		return false, u.conclude(e, n)
 	}
 	n.count(u.othersSucceeded())
-	if u.task.Draining() || !u.p.gate.Switch(time.Now(), u.grant) {
+	if n.switched || u.task.Draining() || !u.p.gate.Switch(time.Now(), u.grant) {
 		return false, u.conclude(e, n)
 	}
+	n.switched = true
 	attempts, err := u.p.claims.Begin(u.ctx, u.claim, n.attempts)
 	switch {
 	case errors.Is(err, dedupe.ErrLost):
 		u.lost()
 		return false, schedule.ParkUntil(time.Now())
 	case err != nil:
+		u.owe(0, n)
 		return false, u.storeFailed(err)
 	}
 	n.attempts = attempts
@@ -153,7 +156,7 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 	case wxclient.ClassCredentials:
 		n.count(u.ownSucceeded())
 		u.p.holds.credentials(u.ctx, u.job.MchID, e)
-		return u.retryOrExhaust(e, n, gate.Answered)
+		return u.retryOrExhaust(e, n, answered(e))
 	case wxclient.ClassUnknownKey:
 		n.count(false)
 		u.p.holds.credentials(u.ctx, u.job.MchID, e)
@@ -162,8 +165,16 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 		return u.giveUp(n)
 	default: // refused
 		n.refused()
-		return u.end(job.ReasonRejected, e, n, gate.Answered)
+		return u.end(job.ReasonRejected, e, n, answered(e))
 	}
+}
+
+// answered is how a call ended that was refused: by the host, or before the host was asked.
+func answered(e *wxclient.Error) gate.End {
+	if e.Status == 0 {
+		return gate.Unused
+	}
+	return gate.Answered
 }
 
 // retryOrExhaust parks the job for its next try, or ends it where its counted attempts are spent.
@@ -173,7 +184,8 @@ func (u *turn) retryOrExhaust(e *wxclient.Error, n *tally, end gate.End) schedul
 	}
 	wait := u.p.cfg.Retry.Wait(max(u.tries, n.counted()), e.RetryAfter)
 	if e.Class == wxclient.ClassCredentials || e.Class == wxclient.ClassUnknownKey {
-		wait = 0 // the hold says when
+		// The hold says when; a success that was on its way may end it at once, though.
+		wait = min(wait, credentialsFirst)
 	}
 	u.release(end)
 	return u.park(wait, n)
@@ -203,13 +215,44 @@ func (u *turn) park(wait time.Duration, n *tally) schedule.Next {
 		u.token = ""
 	case errors.Is(err, dedupe.ErrLost):
 		u.lost()
-	default: // still ours, perhaps; its attempts may count one too many
+	default: // still ours, perhaps
+		u.owe(wait, n)
 		u.p.storeDown(time.Now(), err)
 	}
 	if u.task.Draining() {
 		return schedule.Drop()
 	}
 	return schedule.ParkUntil(time.Now().Add(wait))
+}
+
+// owed is a claim's return that the store has not answered.
+type owed struct {
+	claim  dedupe.Claimant
+	parked dedupe.Parked
+	due    time.Time
+}
+
+// owe keeps what the turn has learned of its calls until the store can be told. It may count one
+// attempt too many.
+func (u *turn) owe(wait time.Duration, n *tally) {
+	u.owed = &owed{
+		claim: u.claim, parked: dedupe.Parked{GiveBack: n.giveBack, MaybeSent: n.change}, due: time.Now().Add(wait),
+	}
+}
+
+// repark tells the store what is owed to it. A claim that was lost meanwhile has maybe_sent set, by
+// whoever took it over.
+func (u *turn) repark() error {
+	if u.owed == nil {
+		return nil
+	}
+	p := u.owed.parked
+	p.Delay = time.Until(u.owed.due)
+	if err := u.p.claims.Park(u.ctx, u.owed.claim, p); err != nil && !errors.Is(err, dedupe.ErrLost) {
+		return err
+	}
+	u.owed, u.token = nil, ""
+	return nil
 }
 
 // giveUp parks a job that this worker has no time for any more. The attempt that was prepared, or cut

@@ -71,7 +71,7 @@ func (c *Ceiling) Take(now time.Time) time.Duration {
 func (c *Ceiling) GiveBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stock++
+	c.stock = min(c.stock+1, c.share) // what comes back after a stall must not come on top of the rate
 }
 
 // Run asks Redis for calls when they are wanted, until ctx ends.
@@ -91,7 +91,7 @@ func (c *Ceiling) refill(ctx context.Context) {
 	granted, wait, err := c.store.TakePace(ctx, c.mchid, c.pace, c.share)
 	now := time.Now()
 	if err != nil {
-		granted, wait = 0, ceilingRetry
+		granted = 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +99,11 @@ func (c *Ceiling) refill(ctx context.Context) {
 		c.stock = 0
 	}
 	c.stock, c.until = c.stock+granted, now.Add(stockLife)
-	if granted == 0 {
-		c.retryAt = now.Add(max(wait, time.Millisecond))
+	switch missing := c.share - granted; {
+	case err != nil:
+		c.retryAt = now.Add(ceilingRetry)
+	case missing > 0: // ask again when there is a whole share to be had, not for every single call
+		rest := time.Duration(float64(missing-1) / c.pace.Rate * float64(time.Second))
+		c.retryAt = now.Add(max(wait+rest, time.Millisecond))
 	}
 }

@@ -42,6 +42,7 @@ type keeper struct {
 	merchants []string
 	log       zerolog.Logger
 	metrics   *metrics
+	ended     func(mchid string) // told of every hold that is over, whoever ended it
 
 	mu      sync.Mutex
 	unsaved map[string]dedupe.HoldRequest // holds that the store does not know yet
@@ -53,7 +54,7 @@ func newKeeper(
 	store Holds, g *gate.Gate, merchants map[string]*wxclient.Merchant, log zerolog.Logger, m *metrics,
 ) *keeper {
 	k := &keeper{
-		store: store, gate: g, log: log, metrics: m,
+		store: store, gate: g, log: log, metrics: m, ended: func(string) {},
 		unsaved: map[string]dedupe.HoldRequest{}, began: map[string]time.Time{}, probes: map[string]string{},
 	}
 	for id := range merchants {
@@ -110,8 +111,7 @@ func (k *keeper) refresh(ctx context.Context) {
 			}
 			k.gate.SetHold(id, localHold(h))
 		case localHeld:
-			k.gate.ClearHold(id)
-			k.log.Info().Str("mchid", id).Msg("merchant is let go")
+			k.letGo(id)
 		}
 	}
 }
@@ -188,7 +188,7 @@ func (k *keeper) mayProbe(ctx context.Context, mchid, lane string) bool {
 		_, unsaved := k.unsaved[mchid]
 		k.mu.Unlock()
 		if !unsaved {
-			k.gate.ClearHold(mchid)
+			k.letGo(mchid)
 		}
 		return true
 	}
@@ -236,6 +236,12 @@ func (k *keeper) end(ctx context.Context, mchid string) {
 		k.log.Debug().Err(err).Str("mchid", mchid).Msg("the end of a hold was not written; another probe will end it")
 		return
 	}
+	k.letGo(mchid)
+}
+
+// letGo takes note that a hold is over.
+func (k *keeper) letGo(mchid string) {
+	k.ended(mchid)
 	k.gate.ClearHold(mchid)
 	k.log.Info().Str("mchid", mchid).Msg("merchant is let go")
 }

@@ -86,6 +86,7 @@ func New(cfg Config) *Processor {
 	}
 	p.renewer = newRenewer(cfg.Claims, cfg.Lease, cfg.Log)
 	p.holds = newKeeper(cfg.Holds, cfg.Gate, cfg.Merchants, cfg.Log, p.metrics)
+	p.holds.ended = p.brake.reset
 	return p
 }
 
@@ -122,6 +123,7 @@ type work struct {
 
 	started time.Time
 	token   string     // of a claim that is, or may be, held
+	owed    *owed      // what the claim has not been told; nil where it has been
 	tries   int        // calls made in this process
 	asked   int        // times that another delivery had the claim
 	before  successes  // when the attempt before the last one began

@@ -54,9 +54,6 @@ func (w *work) step(ctx context.Context, t *schedule.Task, grant *gate.Grant) (n
 	case t.Expired() || w.expired(time.Now()):
 		return u.expire()
 	}
-	if u.probing() && !u.p.holds.mayProbe(ctx, w.job.MchID, t.Lane) {
-		return schedule.ParkUntil(time.Now()) // the gate says when
-	}
 	return u.claimAndCall()
 }
 
@@ -99,15 +96,26 @@ func (u *turn) lost() {
 	u.p.log.Warn().Str("idempotent_id", u.job.IdempotentID).Msg("claim lost; asking again what has become of the job")
 }
 
+// ask claims the job.
+func (u *turn) ask(spend int) (dedupe.Claim, error) {
+	if err := u.repark(); err != nil {
+		return dedupe.Claim{}, err
+	}
+	u.newClaim()
+	c, err := u.p.claims.Claim(u.ctx, u.claim, spend)
+	if err == nil {
+		u.p.gate.StoreUp()
+		u.p.metrics.claims.WithLabelValues(string(c.Verdict)).Inc()
+	}
+	return c, err
+}
+
 // claimAndCall claims the job with its first attempt, and calls where it was won.
 func (u *turn) claimAndCall() schedule.Next {
-	u.newClaim()
-	c, err := u.p.claims.Claim(u.ctx, u.claim, 1)
+	c, err := u.ask(1)
 	if err != nil {
 		return u.storeFailed(err)
 	}
-	u.p.gate.StoreUp()
-	u.p.metrics.claims.WithLabelValues(string(c.Verdict)).Inc()
 	if c.Verdict != dedupe.VerdictWon {
 		u.release(gate.Unused)
 		return u.notWon(c)
@@ -119,6 +127,9 @@ func (u *turn) claimAndCall() schedule.Next {
 		return u.fail(job.Result{
 			Status: job.StatusFailed, Reason: job.ReasonExhausted, Attempts: c.Attempts - 1, MaybeSent: true,
 		})
+	}
+	if u.probing() && !u.p.holds.mayProbe(u.ctx, u.job.MchID, u.task.Lane) {
+		return u.giveUp(&tally{attempts: c.Attempts}) // the gate says when
 	}
 	return u.call(c)
 }
@@ -161,12 +172,10 @@ func (u *turn) again(r job.Result, c dedupe.Claim) schedule.Next {
 // succeeded, and another may be calling now.
 func (u *turn) expire() schedule.Next {
 	u.release(gate.Unused)
-	u.newClaim()
-	c, err := u.p.claims.Claim(u.ctx, u.claim, 0)
+	c, err := u.ask(0)
 	if err != nil {
 		return u.storeFailed(err)
 	}
-	u.p.metrics.claims.WithLabelValues(string(c.Verdict)).Inc()
 	if c.Verdict != dedupe.VerdictWon {
 		return u.notWon(c)
 	}

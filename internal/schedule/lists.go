@@ -5,46 +5,51 @@ import (
 	"time"
 )
 
-// queue is a first-in, first-out list of ready tasks.
-type queue struct {
-	tasks []*Task
-	head  int
+// list is a first-in, first-out list of tasks that may leave from anywhere. Each task has its own
+// place in it, so that nothing is searched for or moved, however many expire or are drained at once.
+type list struct {
+	place       func(*Task) *place
+	first, last *Task
+	n           int
 }
 
-func (q *queue) len() int       { return len(q.tasks) - q.head }
-func (q *queue) at(i int) *Task { return q.tasks[q.head+i] }
-func (q *queue) push(t *Task)   { q.tasks = append(q.tasks, t) }
-
-func (q *queue) pop() *Task {
-	if q.len() == 0 {
-		return nil
-	}
-	t := q.at(0)
-	q.removeAt(0)
-	return t
+// place is a task's place in a list.
+type place struct {
+	in         *list // nil where it is in none
+	prev, next *Task
 }
 
-// removeAt removes the i-th task; cheap near the front, where tasks usually leave.
-func (q *queue) removeAt(i int) {
-	copy(q.tasks[q.head+1:q.head+1+i], q.tasks[q.head:q.head+i])
-	q.tasks[q.head] = nil
-	q.head++
-	if q.head == len(q.tasks) {
-		q.tasks, q.head = q.tasks[:0], 0
-	} else if q.head > 64 && q.head > len(q.tasks)/2 {
-		n := copy(q.tasks, q.tasks[q.head:])
-		clear(q.tasks[n:])
-		q.tasks, q.head = q.tasks[:n], 0
+func readyPlace(t *Task) *place { return &t.readyPlace }
+func lanePlace(t *Task) *place  { return &t.lanePlace }
+
+func (l *list) push(t *Task) {
+	*l.place(t) = place{in: l, prev: l.last}
+	if l.last == nil {
+		l.first = t
+	} else {
+		l.place(l.last).next = t
 	}
+	l.last = t
+	l.n++
 }
 
-func (q *queue) remove(t *Task) {
-	for i := range q.len() {
-		if q.at(i) == t {
-			q.removeAt(i)
-			return
-		}
+func (l *list) remove(t *Task) {
+	p := *l.place(t)
+	if p.in != l {
+		return
 	}
+	if p.prev == nil {
+		l.first = p.next
+	} else {
+		l.place(p.prev).next = p.next
+	}
+	if p.next == nil {
+		l.last = p.prev
+	} else {
+		l.place(p.next).prev = p.prev
+	}
+	*l.place(t) = place{}
+	l.n--
 }
 
 // taskHeap orders tasks by a time, each knowing its place.

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,9 @@ type Scheduler struct {
 	beat       atomic.Int64 // of the dispatcher, Unix nanoseconds
 
 	mu       sync.Mutex
-	queues   map[string]*queue // ready tasks that need leave, by merchant
-	order    []*queue          // the same, in the order in which they are asked
-	free     queue             // ready tasks that need no leave
+	queues   map[string]*list // ready tasks that need leave, by merchant
+	order    []*list          // the same, in the order in which they are asked
+	free     list             // ready tasks that need no leave
 	parked   taskHeap
 	expiring taskHeap
 	counts   Counts
@@ -52,7 +53,8 @@ type Counts struct {
 // New makes a Scheduler. Run it before adding tasks.
 func New(cfg Config) *Scheduler {
 	s := &Scheduler{
-		gate: cfg.Gate, maxRunning: cfg.MaxRunning, wake: make(chan struct{}, 1), queues: map[string]*queue{},
+		gate: cfg.Gate, maxRunning: cfg.MaxRunning, wake: make(chan struct{}, 1), queues: map[string]*list{},
+		free: list{place: readyPlace},
 	}
 	s.parked = taskHeap{at: func(t *Task) time.Time { return t.at }, idx: func(t *Task) *int { return &t.parkIdx }}
 	s.expiring = taskHeap{
@@ -103,12 +105,8 @@ func (s *Scheduler) dispatch(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait := min(s.unpark(now), s.expire(now))
-	for s.counts.Running < s.maxRunning {
-		t := s.free.pop()
-		if t == nil {
-			break
-		}
-		s.start(t, nil)
+	for s.free.n > 0 && s.counts.Running < s.maxRunning {
+		s.start(s.free.first, nil)
 	}
 	return max(min(wait, s.admit(now)), 100*time.Microsecond)
 }
@@ -158,36 +156,41 @@ func (s *Scheduler) expire(now time.Time) time.Duration {
 // admit asks the gate for the ready tasks, one of each merchant in turn.
 func (s *Scheduler) admit(now time.Time) time.Duration {
 	wait := time.Duration(idle)
-	for active := s.order; len(active) > 0 && s.counts.Running < s.maxRunning; {
-		var next []*queue
+	for active := s.order; len(active) > 0; {
+		var next []*list
 		for _, q := range active {
 			if s.counts.Running >= s.maxRunning {
-				break
+				s.turnTo(q)
+				return wait
 			}
 			started, w, full := s.admitOne(now, q)
 			wait = min(wait, w)
 			if full {
+				s.turnTo(q)
 				return wait
 			}
-			if started && q.len() > 0 {
+			if started && q.n > 0 {
 				next = append(next, q)
 			}
 		}
 		active = next
 	}
-	if len(s.order) > 1 {
-		s.order = append(s.order[1:], s.order[0])
-	}
 	return wait
 }
 
-func (s *Scheduler) admitOne(now time.Time, q *queue) (started bool, wait time.Duration, full bool) {
+// turnTo makes q the first to be asked next time. Where calls end one at a time, each would else let
+// through a task of the same merchant.
+func (s *Scheduler) turnTo(q *list) {
+	if i := slices.Index(s.order, q); i > 0 {
+		s.order = slices.Concat(s.order[i:], s.order[:i])
+	}
+}
+
+func (s *Scheduler) admitOne(now time.Time, q *list) (started bool, wait time.Duration, full bool) {
 	wait = idle
-	for i := 0; i < min(q.len(), scanReady); i++ {
-		t := q.at(i)
+	for i, t := 0, q.first; t != nil && i < scanReady; i, t = i+1, t.readyPlace.next {
 		grant, denial := s.gate.Try(now, gate.Ask{MchID: t.MchID, Lane: t.Lane})
 		if grant != nil {
-			q.removeAt(i)
 			s.start(t, grant)
 			return true, wait, false
 		}
@@ -209,7 +212,7 @@ func (s *Scheduler) ready(t *Task, now time.Time) {
 	}
 	q := s.queues[t.MchID]
 	if q == nil {
-		q = &queue{}
+		q = &list{place: readyPlace}
 		s.queues[t.MchID] = q
 		s.order = append(s.order, q)
 	}
@@ -217,6 +220,7 @@ func (s *Scheduler) ready(t *Task, now time.Time) {
 }
 
 func (s *Scheduler) start(t *Task, grant *gate.Grant) {
+	t.readyPlace.in.remove(t)
 	t.state = running
 	s.counts.Waiting--
 	s.counts.Running++
@@ -238,6 +242,9 @@ func (s *Scheduler) step(t *Task, grant *gate.Grant) {
 		t.state, t.at = parked, next.at
 		s.counts.Parked++
 		s.parked.push(t)
+		if t.expIdx < 0 && !t.expired && !t.ExpiresAt.IsZero() {
+			s.expiring.push(t) // its time has passed while the step was at work
+		}
 		return
 	}
 	s.end(t)
@@ -260,24 +267,17 @@ func (s *Scheduler) advance(t *Task) {
 
 // leaveLane takes a task out of its lane and readies the next one where it was the head.
 func (s *Scheduler) leaveLane(t *Task, now time.Time) {
-	l := t.lane
+	l := t.lanePlace.in
 	if l == nil {
 		return
 	}
-	t.lane = nil
-	head := l.tasks[0] == t
-	for i, other := range l.tasks {
-		if other == t {
-			l.tasks = append(l.tasks[:i], l.tasks[i+1:]...)
-			break
-		}
-	}
-	if len(l.tasks) == 0 {
+	l.remove(t)
+	if l.n == 0 {
 		delete(t.session.lanes, t.Lane)
 		return
 	}
-	if head && l.tasks[0].state == queued {
-		s.ready(l.tasks[0], now)
+	if l.first.state == queued { // t was the head
+		s.ready(l.first, now)
 	}
 }
 
@@ -289,11 +289,7 @@ func (s *Scheduler) unlist(t *Task) {
 		s.counts.Parked--
 	case ready:
 		s.counts.Waiting--
-		if t.Ungated || t.expired {
-			s.free.remove(t)
-		} else {
-			s.queues[t.MchID].remove(t)
-		}
+		t.readyPlace.in.remove(t)
 	case queued:
 		s.counts.Waiting--
 	case running, over:
@@ -309,14 +305,14 @@ type Session struct {
 	steps    sync.WaitGroup
 
 	// Under the scheduler's lock.
-	lanes map[string]*lane
+	lanes map[string]*list
 	tasks map[*Task]struct{}
 }
 
 // NewSession begins a session. Its end is Drain.
 func (s *Scheduler) NewSession() *Session {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Session{s: s, ctx: ctx, cancel: cancel, lanes: map[string]*lane{}, tasks: map[*Task]struct{}{}}
+	return &Session{s: s, ctx: ctx, cancel: cancel, lanes: map[string]*list{}, tasks: map[*Task]struct{}{}}
 }
 
 // Add queues a task. A task that comes while the session drains is dropped.
@@ -341,12 +337,11 @@ func (ss *Session) Add(t *Task) {
 	}
 	l := ss.lanes[t.Lane]
 	if l == nil {
-		l = &lane{}
+		l = &list{place: lanePlace}
 		ss.lanes[t.Lane] = l
 	}
-	t.lane = l
-	l.tasks = append(l.tasks, t)
-	if len(l.tasks) == 1 {
+	l.push(t)
+	if l.n == 1 {
 		s.ready(t, time.Now())
 	}
 }
@@ -366,10 +361,17 @@ func (ss *Session) Drain(ctx context.Context) bool {
 		ss.cancel(nil)
 		return true
 	case <-ctx.Done():
+		clean := ss.idle()
 		ss.cancel(context.Cause(ctx))
 		<-done
-		return false
+		return clean
 	}
+}
+
+func (ss *Session) idle() bool {
+	ss.s.mu.Lock()
+	defer ss.s.mu.Unlock()
+	return len(ss.tasks) == 0
 }
 
 func (ss *Session) dropWaiting() {
@@ -383,13 +385,13 @@ func (ss *Session) dropWaiting() {
 		}
 		s.unlist(t)
 		s.expiring.remove(t)
-		t.state, t.lane = over, nil
-		delete(ss.tasks, t)
-	}
-	for name, l := range ss.lanes {
-		l.tasks = l.tasks[:min(1, len(l.tasks))]
-		if len(l.tasks) == 0 || l.tasks[0].state != running {
-			delete(ss.lanes, name)
+		t.state = over
+		if l := t.lanePlace.in; l != nil {
+			l.remove(t)
+			if l.n == 0 {
+				delete(ss.lanes, t.Lane)
+			}
 		}
+		delete(ss.tasks, t)
 	}
 }

@@ -25,13 +25,14 @@ type Task struct {
 	// Finished is called once, after a step said so. A dropped task is never finished.
 	Finished func()
 
-	session *Session
-	lane    *lane
-	state   state
-	at      time.Time // ready since, or parked until
-	parkIdx int       // in Scheduler.parked, -1 where it is not there
-	expIdx  int       // in Scheduler.expiring, -1 where it is not there
-	expired bool
+	session    *Session
+	readyPlace place // among the ready tasks
+	lanePlace  place // in its lane; the head is ready, parked or running, the rest are queued
+	state      state
+	at         time.Time // ready since, or parked until
+	parkIdx    int       // in Scheduler.parked, -1 where it is not there
+	expIdx     int       // in Scheduler.expiring, -1 where it is not there
+	expired    bool
 }
 
 type state int
@@ -76,7 +77,3 @@ func Drop() Next { return Next{kind: nextDropped} }
 
 // ParkUntil asks for another step at the given time, or sooner where it is in the past.
 func ParkUntil(at time.Time) Next { return Next{kind: nextParked, at: at} }
-
-type lane struct {
-	tasks []*Task // the head is ready, parked or running; the rest are queued
-}

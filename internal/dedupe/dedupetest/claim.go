@@ -169,6 +169,10 @@ func testClaimRepeated(t *testing.T, e env) {
 	zero := record("jobs/0/9/9", contentX)
 	zero.Key.IdempotentID = "spends-nothing"
 	require.Equal(t, 0, e.win(t, zero, 0).Attempts)
+	require.Equal(t, dedupe.VerdictBusy, e.claim(t, again(zero), 0).Verdict, "the holder may be calling")
+	e.park(t, zero, dedupe.Parked{Delay: time.Hour})
+	require.Equal(t, dedupe.VerdictBusy, e.claim(t, again(zero), 1).Verdict)
+	require.Equal(t, dedupe.VerdictWon, e.claim(t, again(zero), 0).Verdict, "who does not call need not wait")
 }
 
 func testConflictRemembered(t *testing.T, e env) {

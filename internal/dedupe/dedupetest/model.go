@@ -83,7 +83,7 @@ func (m *model) claim(c dedupe.Claimant, spend int) dedupe.Claim {
 	case m.state == dedupe.StateClaimed && m.token == c.Token:
 		m.until = m.now + lease
 		return m.answer(dedupe.VerdictWon)
-	case m.until > m.now:
+	case m.until > m.now && (m.state == dedupe.StateClaimed || spend > 0):
 		busy := m.answer(dedupe.VerdictBusy)
 		busy.Wait = m.until - m.now
 		return busy

@@ -4,7 +4,7 @@
 -- Answers { verdict, attempts, maybe sent, taken over, wait ms, state, log_id, reason, details,
 --           published, source of the record that has the key }, all as strings; verdict is one of
 --   won        the caller holds the claim; a repeated call with the token is won again, for free
---   busy       another has it, or it is not due: ask again after wait
+--   busy       another has it, or it is to be called before it is due: ask again after wait
 --   done       this very record succeeded
 --   duplicate  another record of the same content succeeded
 --   settled    this very record is dead or expired
@@ -95,7 +95,7 @@ if h.s == 'c' then
   return win(fresh(h), tonumber(h.a) + spend, '1', '1')
 end
 
-if tonumber(h.n) > now then
+if spend > 0 and tonumber(h.n) > now then
   return answer('busy', tonumber(h.n) - now)
 end
 return win(fresh(h), tonumber(h.a) + spend, h.m, nil)

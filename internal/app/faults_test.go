@@ -1,0 +1,232 @@
+package app_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"replyworker/internal/dedupe"
+	"replyworker/internal/devstack"
+	"replyworker/internal/job"
+	"replyworker/internal/wxclient"
+	"replyworker/internal/wxsim"
+)
+
+// give produces one job for each id, each of a complaint of its own.
+func (b *bench) give(ids ...string) {
+	b.t.Helper()
+	for i, id := range ids {
+		b.produce(int32(i%b.partitions), jobValue("complaint-"+id, id, "hello", nil))
+	}
+}
+
+// succeeded checks that so many records succeeded, each with its effect's log_id, and that nothing
+// is dead.
+func (b *bench) succeeded(ids []string) map[string]end {
+	b.t.Helper()
+	ends := b.ends(len(ids))
+	for _, id := range ids {
+		e := ends[id]
+		require.Equal(b.t, job.StatusSucceeded, e.Status, "%s: %+v", id, e.Event)
+		effect, _ := b.stack.Sim.Effect(b.stack.Materials.MchID, id)
+		require.Equal(b.t, effect.LogID, e.LogID)
+	}
+	b.effects(ids)
+	require.Zero(b.t, b.count(devstack.TopicDeadLetters), "dead letters")
+	return ends
+}
+
+func (w *worker) host(h wxclient.Host) (open bool) {
+	s, _ := w.State()
+	for _, host := range s.Hosts {
+		if host.Host == h {
+			return host.Open
+		}
+	}
+	return false
+}
+
+func (w *worker) hold() string {
+	s, _ := w.State()
+	for _, m := range s.Merchants {
+		if m.Hold != nil {
+			return m.Hold.Kind
+		}
+	}
+	return ""
+}
+
+func TestThePrimaryGoesAndComesHome(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	w := b.run(nil)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindDown, Host: wxsim.Primary}))
+	away := ids("away", 20)
+	b.give(away...)
+	for _, e := range b.succeeded(away) {
+		require.Equal(t, "backup", e.Host)
+		require.LessOrEqual(t, e.Attempts, 2)
+	}
+	b.eventually("the primary is out", func() bool { return w.host(wxclient.Primary) })
+	require.NoError(t, b.stack.Sim.Clear())
+	home := ids("home", 5)
+	b.give(home...)
+	all := append(away, home...)
+	b.succeeded(all)
+	b.eventually("a probe brings the traffic home", func() bool {
+		if !w.host(wxclient.Primary) {
+			return true
+		}
+		id := fmt.Sprintf("probe-%d", len(all))
+		all = append(all, id)
+		b.give(id)
+		b.succeeded(all)
+		return false
+	})
+	last := append(all, "last")
+	b.give("last")
+	require.Equal(t, "primary", b.succeeded(last)["last"].Host)
+	require.NoError(t, w.stop())
+}
+
+// However long both hosts are away, it costs no job its attempts.
+func TestBothHostsAreAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindDown}))
+	w := b.run(map[string]string{"REPLYWORKER_RETRY_ATTEMPTS": "2", "REPLYWORKER_BREAKER_COOLDOWN": "50ms", "REPLYWORKER_BRAKE": "3"})
+	jobs := ids("job", 20)
+	b.give(jobs...)
+	b.eventually("both are out", func() bool { return w.host(wxclient.Primary) && w.host(wxclient.Backup) })
+	since := time.Now()
+	b.eventually("for a while", func() bool { return time.Since(since) > 1500*time.Millisecond })
+	require.Zero(t, b.count(devstack.TopicOutcomes))
+	require.NoError(t, b.stack.Sim.Clear())
+	for id, e := range b.succeeded(jobs) {
+		require.LessOrEqual(t, e.Attempts, 2, id)
+		require.Len(t, b.callsOf(id), 1, "a recovered host is not stormed")
+	}
+	require.NoError(t, w.stop())
+}
+
+// Answers that cannot be trusted, or that get lost after the API took the reply, are never a success;
+// the job goes on with the same id until one is, and it is one reply.
+func TestAnswersThatDoNotCount(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	w := b.run(nil)
+	var faults []wxsim.Fault
+	var jobs []string
+	for _, kind := range []wxsim.Kind{
+		wxsim.KindWrongSignature, wxsim.KindStaleSignature, wxsim.KindFutureSignature, wxsim.KindMissingSignature,
+		wxsim.KindSignTest, wxsim.KindNoLogID, wxsim.KindGarbageBody, wxsim.KindHugeBody, wxsim.KindPartial,
+	} {
+		id := string(kind)
+		jobs = append(jobs, id)
+		faults = append(faults, wxsim.Fault{Kind: kind, IdempotentID: id, Count: 2})
+	}
+	faults = append(faults, wxsim.Fault{Kind: wxsim.KindReset, AfterEffect: true, IdempotentID: "reset", Count: 3})
+	faults = append(faults, wxsim.Fault{Kind: wxsim.KindHang, AfterEffect: true, IdempotentID: "hang", Count: 1})
+	faults = append(faults, wxsim.Fault{Kind: wxsim.KindStatus, Status: 500, AfterEffect: true, IdempotentID: "500", Count: 2})
+	faults = append(faults, wxsim.Fault{Kind: wxsim.KindStatus, Status: 302, IdempotentID: "302", Count: 2})
+	jobs = append(jobs, "reset", "hang", "500", "302")
+	require.NoError(t, b.stack.Sim.Set(faults...))
+	b.give(jobs...)
+	for id, e := range b.succeeded(jobs) {
+		require.Greater(t, len(b.callsOf(id)), 1)
+		require.True(t, e.MaybeSent, "%s: an attempt before ended without a clear answer", id)
+	}
+	require.NoError(t, w.stop())
+}
+
+func TestSlowDown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindStatus, Status: 429, RetryAfter: "1", IdempotentID: "slow", Count: 1}))
+	w := b.run(nil)
+	b.give("slow", "other")
+	ends := b.succeeded([]string{"slow", "other"})
+	require.GreaterOrEqual(t, ends["slow"].ProcessingMS, int64(1000), "Retry-After is honoured")
+	require.Less(t, ends["other"].ProcessingMS, int64(1000), "by this job alone")
+	for _, c := range b.callsOf("slow") {
+		require.Equal(t, wxsim.Primary, c.Host, "no switch of host")
+	}
+	require.NoError(t, w.stop())
+}
+
+// While our credentials are refused the merchant is held: few calls, nothing dead, attempts kept.
+func TestCredentialsAreRefusedForAWhile(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindStatus, Status: 401}))
+	w := b.run(map[string]string{"REPLYWORKER_CONCURRENCY": "8", "REPLYWORKER_RETRY_ATTEMPTS": "2"})
+	jobs := ids("job", 30)
+	b.give(jobs...)
+	b.eventually("held", func() bool { return w.hold() == string(dedupe.HoldCredentials) })
+	before := b.stack.Sim.Stats().Calls
+	b.eventually("a probe", func() bool { return b.stack.Sim.Stats().Calls > before })
+	require.LessOrEqual(t, b.stack.Sim.Stats().Calls, int64(12), "those in flight, and probes")
+	require.NoError(t, b.stack.Sim.Clear())
+	for _, e := range b.succeeded(jobs) {
+		require.Equal(t, 1, e.Attempts)
+		require.False(t, e.MaybeSent)
+	}
+	require.Empty(t, w.hold())
+	require.NoError(t, w.stop())
+}
+
+// A storm of refusals costs few letters: the brake holds the merchant, and the others wait.
+func TestAStormOfRefusals(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindStatus, Status: 403}))
+	w := b.run(map[string]string{"REPLYWORKER_CONCURRENCY": "8", "REPLYWORKER_BRAKE": "5"})
+	jobs := ids("job", 60)
+	b.give(jobs...)
+	b.eventually("held", func() bool { return w.hold() == string(dedupe.HoldBrake) })
+	b.eventually("calm", func() bool {
+		s, c := w.State()
+		return s.SlotsUsed == 0 && c.Running == 0
+	})
+	require.EqualValues(t, 4, b.count(devstack.TopicDeadLetters))
+	require.LessOrEqual(t, b.stack.Sim.Stats().Calls, int64(5+8))
+	require.NoError(t, b.stack.Sim.Clear())
+	store, err := dedupe.New(dedupe.Config{URL: b.stack.Redis.URL()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	was, err := store.ReleaseHold(t.Context(), b.stack.Materials.MchID)
+	require.NoError(t, err)
+	require.True(t, was)
+	succeeded := 0
+	for _, e := range b.ends(len(jobs)) {
+		if e.Status == job.StatusSucceeded {
+			succeeded++
+		}
+	}
+	require.Equal(t, 56, succeeded)
+	require.NoError(t, w.stop())
+}
+
+// Redis goes away and comes back: jobs wait, and nothing is sent twice, lost or dead.
+func TestRedisIsAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	w := b.run(nil)
+	jobs := ids("job", 60)
+	b.give(jobs[:20]...)
+	b.succeeded(jobs[:20])
+	b.stack.Redis.Mini().SetError("LOADING Redis is loading the dataset in memory")
+	b.give(jobs[20:]...)
+	since := time.Now()
+	b.eventually("for a while", func() bool { return time.Since(since) > time.Second })
+	calls := b.stack.Sim.Stats().Calls
+	require.LessOrEqual(t, calls, int64(20), "nobody calls without a claim")
+	b.stack.Redis.Mini().SetError("")
+	for _, e := range b.succeeded(jobs) {
+		require.Equal(t, 1, e.Attempts)
+		require.False(t, e.MaybeSent)
+	}
+	require.NoError(t, w.stop())
+}
