@@ -83,15 +83,17 @@ const (
 	CompletedByOther Completion = "duplicate"
 	// CompletedSettled: this record had become dead or expired, and that stays its verdict.
 	CompletedSettled Completion = "settled"
-	// CompletedForeign: other content has the key, or this record was told of a conflict; nothing was
-	// written.
+	// CompletedConflict: this record was told of a conflict before, and that stays its verdict; nothing
+	// was written.
+	CompletedConflict Completion = "conflict"
+	// CompletedForeign: other content has the key; nothing was written.
 	CompletedForeign Completion = "foreign"
 )
 
 // Completions lists every completion, for metrics that are to show zeros.
 func Completions() []Completion {
 	return []Completion{
-		Completed, CompletedBefore, CompletedByOther, CompletedSettled, CompletedForeign,
+		Completed, CompletedBefore, CompletedByOther, CompletedSettled, CompletedConflict, CompletedForeign,
 	}
 }
 

@@ -76,7 +76,8 @@ func (u *turn) succeed(answer wxclient.Answer, n *tally) schedule.Next {
 
 // completed publishes what the claim says once the API's answer is in it.
 func (u *turn) completed(r job.Result, c dedupe.CompleteResult) schedule.Next {
-	if c.Completion != dedupe.CompletedForeign && c.LogID != "" && c.LogID != r.LogID {
+	own := c.Completion != dedupe.CompletedForeign && c.Completion != dedupe.CompletedConflict
+	if own && c.LogID != "" && c.LogID != r.LogID {
 		u.p.log.Error().Str("idempotent_id", u.job.IdempotentID).Str("log_id", r.LogID).Str("recorded", c.LogID).
 			Msg("the API has given two log ids for one idempotent id")
 		r.LogID = c.LogID
@@ -89,6 +90,10 @@ func (u *turn) completed(r job.Result, c dedupe.CompleteResult) schedule.Next {
 		u.p.log.Error().Str("idempotent_id", u.job.IdempotentID).
 			Msg("the API took this reply, and its idempotent id belongs to another by now")
 		return u.publish(r, nil)
+	case dedupe.CompletedConflict:
+		conflict := u.conflict()
+		conflict.MaybeSent = true
+		return u.publish(conflict, nil)
 	case dedupe.CompletedSettled:
 		// Another delivery of this record has settled it meanwhile; its outcome stands.
 		return u.publish(settled(c.State, c.Reason, c.Details, c.Attempts, true), u.claimed())

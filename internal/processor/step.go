@@ -148,13 +148,19 @@ func (u *turn) notWon(c dedupe.Claim) schedule.Next {
 		return u.publish(job.Result{Status: job.StatusDuplicate, LogID: c.LogID}, nil)
 	case dedupe.VerdictConflict:
 		u.task.Advance()
-		return u.publish(job.Result{
-			Status: job.StatusFailed, Reason: job.ReasonConflict, Detail: "idempotent_id " + u.job.IdempotentID + " belongs to a reply with other content",
-		}, nil)
+		return u.publish(u.conflict(), nil)
 	default: // busy
 		u.asked++
 		ask := min(askFirst<<min(u.asked-1, 10), askMax)
 		return schedule.ParkUntil(time.Now().Add(min(c.Wait+time.Millisecond, ask)))
+	}
+}
+
+// conflict is the end of a record whose idempotent id belongs to other content.
+func (u *turn) conflict() job.Result {
+	return job.Result{
+		Status: job.StatusFailed, Reason: job.ReasonConflict,
+		Detail: "idempotent_id " + u.job.IdempotentID + " belongs to a reply with other content",
 	}
 }
 

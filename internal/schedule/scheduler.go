@@ -131,7 +131,9 @@ func (s *Scheduler) unpark(now time.Time) time.Duration {
 	}
 }
 
-// expire readies the waiting tasks that are past their time, out of turn: they call nobody.
+// expire readies the waiting tasks that are past their time, out of turn: they call nobody. They keep
+// their places in their lanes until they are settled: another worker may be calling for one of them,
+// and then the lane's next must wait for the end of that call.
 func (s *Scheduler) expire(now time.Time) time.Duration {
 	for {
 		t := s.expiring.first()
@@ -146,7 +148,6 @@ func (s *Scheduler) expire(now time.Time) time.Duration {
 			continue // the step looks at the time itself
 		}
 		s.unlist(t)
-		s.leaveLane(t, now)
 		t.expired = true
 		s.counts.Waiting++
 		s.ready(t, now)

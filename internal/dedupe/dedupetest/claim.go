@@ -186,7 +186,7 @@ func testConflictRemembered(t *testing.T, e env) {
 	mended := record("jobs/0/3/3", contentY)
 	e.win(t, mended, 1)
 	require.Equal(t, dedupe.VerdictConflict, e.verdict(t, again(other)), "also when the key has gone to its own content")
-	require.Equal(t, dedupe.CompletedForeign, e.complete(t, other, "log-9").Completion)
+	require.Equal(t, dedupe.CompletedConflict, e.complete(t, other, "log-9").Completion)
 
 	e.complete(t, mended, "log-1")
 	require.Equal(t, dedupe.VerdictConflict, e.verdict(t, again(other)))

@@ -157,7 +157,7 @@ func (m *model) complete(c dedupe.Claimant, d dedupe.Done) dedupe.Completion {
 	same := own || m.content == c.Content
 	if v, told := m.past[c.Source]; told {
 		if v.conflict {
-			return dedupe.CompletedForeign
+			return dedupe.CompletedConflict
 		}
 		v.maybe = true
 		m.past[c.Source] = v

@@ -7,7 +7,8 @@
 --   already    done by this record with the log_id given, which is another one
 --   duplicate  done by another record of the same content
 --   settled    this record was dead or expired before: that stays, log_id and maybe sent are added
---   foreign    other content has the key, or this record was told of a conflict: nothing is written
+--   conflict   this record was told of a conflict before, and that stays: nothing is written
+--   foreign    other content has the key: nothing is written
 local key, source, content, log_id = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local h, err = open(key)
 if err then
@@ -27,7 +28,7 @@ local same = own or h.h == content
 local before = past(h, source)
 if before then
   if before.s == 'C' then
-    return answer('foreign')
+    return answer('conflict')
   end
   local new = copy(h)
   before.m = '1'
