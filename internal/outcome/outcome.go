@@ -92,10 +92,23 @@ func replayCount(d *job.Delivery) (int, error) {
 	return max(n, 0), nil
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
+// stamp is empty for a time that is not known: a record without a timestamp has -1 ms.
+func stamp(t time.Time) string {
+	if unknown(t) {
+		return ""
+	}
+	return t.UTC().Format(timeLayout)
+}
 
 // between is never negative: clocks of producers differ from ours.
-func between(from, to time.Time) int64 { return max(0, to.Sub(from).Milliseconds()) }
+func between(from, to time.Time) int64 {
+	if unknown(from) || unknown(to) {
+		return 0
+	}
+	return max(0, to.Sub(from).Milliseconds())
+}
+
+func unknown(t time.Time) bool { return t.UnixMilli() <= 0 }
 
 // Message makes the record of an event: CloudEvents 1.0 in Kafka's binary mode. group is the
 // consumer group, which names the source of the event.

@@ -24,7 +24,10 @@ type metrics struct {
 	lost          prometheus.Counter
 }
 
-const succeededResult = "success"
+const (
+	succeededResult = "success"
+	oddDecision     = "odd" // the claim cannot be read
+)
 
 func newMetrics(reg prometheus.Registerer, g *gate.Gate) *metrics {
 	f := promauto.With(reg)
@@ -84,6 +87,7 @@ func (m *metrics) zero(g *gate.Gate) {
 	for _, v := range dedupe.Verdicts() {
 		m.claims.WithLabelValues(string(v))
 	}
+	m.claims.WithLabelValues(oddDecision)
 	for _, k := range []dedupe.HoldKind{dedupe.HoldCredentials, dedupe.HoldAnswerKey, dedupe.HoldBrake} {
 		m.holds.WithLabelValues(string(k))
 	}

@@ -69,7 +69,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) open() *dedupe.Store {
-	s, err := dedupe.New(dedupe.Config{URL: "redis://" + w.redis.Addr(), Lease: testLease})
+	s, err := dedupe.New(dedupe.Config{Server: dedupe.Server{Addrs: []string{w.redis.Addr()}}, Lease: testLease})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, s.Close()) })
 	return s

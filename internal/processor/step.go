@@ -199,6 +199,7 @@ func (u *turn) storeFailed(err error) schedule.Next {
 	}
 	if odd(err) {
 		u.release(gate.Unused)
+		u.p.metrics.claims.WithLabelValues(oddDecision).Inc()
 		u.p.warn.say("odd claim", func() {
 			u.p.log.Error().Err(err).Str("idempotent_id", u.job.IdempotentID).Msg("the job's claim cannot be used; it waits")
 		})
