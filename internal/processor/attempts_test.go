@@ -289,7 +289,8 @@ func TestAnOddErrorOfTheClient(t *testing.T) {
 		return wxclient.Answer{}, errors.New("something else")
 	}})
 	r := k.outcome(record("c", "id", nil))
-	require.Equal(t, job.ReasonRejected, r.Reason)
+	require.Equal(t, job.ReasonExhausted, r.Reason, "nobody knows what it means, so it is tried again")
+	require.True(t, r.MaybeSent)
 	require.Contains(t, r.Detail, "something else")
 }
 

@@ -88,8 +88,9 @@ func uncertain(c wxclient.Class) bool {
 	case wxclient.ClassUnknown, wxclient.ClassUnknownKey, wxclient.ClassHostFailed, wxclient.ClassTransient,
 		wxclient.ClassCanceled:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // attempt makes one call, with its claim kept alive.
@@ -105,7 +106,7 @@ func (u *turn) attempt(body []byte) (wxclient.Answer, *wxclient.Error) {
 	answer, err := u.p.cfg.API.Reply(u.ctx, u.grant.Host, u.p.cfg.Merchants[u.job.MchID], u.job.ComplaintID, body)
 	var e *wxclient.Error
 	if err != nil && !errors.As(err, &e) {
-		e = &wxclient.Error{Class: wxclient.ClassRefused, Host: u.grant.Host, Err: err}
+		e = &wxclient.Error{Class: wxclient.ClassTransient, Host: u.grant.Host, Sent: true, Err: err}
 	}
 	u.p.metrics.attempt(u.grant.Host, e, time.Since(begin))
 	return answer, e
@@ -144,7 +145,9 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 	case wxclient.ClassHostFailed: // counted in elsewhere, where its fault was reported
 		return u.retryOrExhaust(e, n, gate.HostFailed)
 	case wxclient.ClassUnknown:
-		u.p.log.Error().Err(e).Str("idempotent_id", u.job.IdempotentID).Msg("an answer could not be verified")
+		u.p.warn.say("unverified", func() {
+			u.p.log.Error().Err(e).Str("idempotent_id", u.job.IdempotentID).Msg("an answer could not be verified")
+		})
 		n.count(true)
 		return u.retryOrExhaust(e, n, gate.Answered)
 	case wxclient.ClassTransient:

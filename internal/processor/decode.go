@@ -28,15 +28,15 @@ func (w *work) decode() {
 		j.MchID = w.p.cfg.DefaultMchID
 	}
 	if w.p.cfg.Merchants[j.MchID] == nil {
-		w.reject(j, fmt.Sprintf("job invalid: 1 problem: /mchid: %q is not a configured merchant", j.MchID))
+		unknown := j.Invalid(job.Problem{Pointer: "/mchid", Rule: fmt.Sprintf("%q is not a configured merchant", j.MchID)})
+		w.reject(j, unknown.Error())
 		return
 	}
 	w.job = j
 }
 
 func partial(err error) *job.Job {
-	var invalid *job.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
 		return &invalid.Partial
 	}
 	return &job.Job{}

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -83,10 +84,7 @@ func (k *keeper) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, holdTimeout)
 	defer cancel()
 	k.mu.Lock()
-	unsaved := make(map[string]dedupe.HoldRequest, len(k.unsaved))
-	for id, req := range k.unsaved {
-		unsaved[id] = req
-	}
+	unsaved := maps.Clone(k.unsaved)
 	k.mu.Unlock()
 	for id, req := range unsaved {
 		k.save(ctx, id, req)

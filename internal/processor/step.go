@@ -222,8 +222,9 @@ func odd(err error) bool {
 	switch e.Reason {
 	case dedupe.ReasonWrongType, dedupe.ReasonProtocol, dedupe.ReasonInvalid:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // storeDown stops everybody until the claim store answers again.

@@ -156,7 +156,7 @@ func (s *Scheduler) expire(now time.Time) time.Duration {
 
 // admit asks the gate for the ready tasks, one of each merchant in turn.
 func (s *Scheduler) admit(now time.Time) time.Duration {
-	wait := time.Duration(idle)
+	wait := idle
 	for active := s.order; len(active) > 0; {
 		var next []*list
 		for _, q := range active {
@@ -300,7 +300,7 @@ func (s *Scheduler) unlist(t *Task) {
 // Session is the tasks of one Kafka generation. They are drained together.
 type Session struct {
 	s        *Scheduler
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // the session's own, of all its steps; Drain ends it
 	cancel   context.CancelCauseFunc
 	draining atomic.Bool
 	steps    sync.WaitGroup
