@@ -65,6 +65,10 @@ func (w *walker) value(s *shape) (f found, ok bool) {
 	if f.kind == kindAny {
 		return f, w.broken(w.pos, "no value")
 	}
+	// A word is read first: one that is neither null nor true nor false is no value of a wrong type.
+	if f.kind == kindNull && !w.literal("null") || f.kind == kindBool && !w.literal("true", "false") {
+		return f, false
+	}
 	inner := s
 	if s != nil && f.kind != s.kind || s == nil && f.kind == kindNull {
 		w.fault("%s", mismatch(f.kind, s))
@@ -81,10 +85,8 @@ func (w *walker) value(s *shape) (f found, ok bool) {
 		ok = w.array(inner)
 	case kindNumber:
 		ok = w.number()
-	case kindNull:
-		ok = w.literal("null")
 	default:
-		ok = w.literal("true", "false")
+		ok = true
 	}
 	return f, ok
 }
