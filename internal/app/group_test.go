@@ -96,3 +96,27 @@ func TestWorkersComeAndGo(t *testing.T) {
 	require.LessOrEqual(t, b.stack.Sim.Stats().Repeats, lost, "replies are only sent again where their answer was lost")
 	require.EqualValues(t, jobs, b.count(devstack.TopicOutcomes), "nobody was killed: each record has one outcome")
 }
+
+// TestWorkersShareTheRate holds that two workers together keep to rate: in no second of the API's
+// clock are there more calls than that, and the two bursts of a tenth of a second.
+func TestWorkersShareTheRate(t *testing.T) {
+	t.Parallel()
+	const rate, jobs = 40, 120
+	b := newBench(t, 2)
+	b.produceAll(jobs, func(i int) []byte { return jobValue(fmt.Sprintf("c%d", i), fmt.Sprintf("id%d", i), "hello", nil) })
+	settings := map[string]string{"REPLYWORKER_RATE": "40"}
+	b.run(settings)
+	b.run(settings)
+	b.outcomes(jobs)
+	calls := b.stack.Sim.Calls()
+	require.Len(t, calls, jobs)
+	for i, first := range calls {
+		n := 0
+		for _, c := range calls[i:] {
+			if c.Time.Sub(first.Time) < time.Second {
+				n++
+			}
+		}
+		require.LessOrEqual(t, n, rate+2*rate/10, "calls within a second of call %d", i)
+	}
+}
