@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +18,9 @@ func main() {
 }
 
 func run() int {
+	// net/http's client tells the standard logger, which is not ours, of connections that misbehave, and
+	// quotes bytes of the answers. They may hold what no log should; what matters comes as an error too.
+	log.SetOutput(io.Discard)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

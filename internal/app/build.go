@@ -8,9 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 
 	"replyworker/internal/config"
 	"replyworker/internal/dedupe"
@@ -75,41 +72,28 @@ func roots(cfg *config.Config, setting string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Redis makes the claim store. It does not connect. observe may be nil.
+// Redis makes the claim store. It does not connect. The password of redis-password-file goes before
+// one in redis-url.
 func Redis(cfg *config.Config) (*dedupe.Store, error) {
 	password, err := cfg.ReadSecret("redis-password-file")
 	if err != nil {
 		return nil, err
 	}
+	u := cfg.RedisURL
+	if password.IsZero() {
+		password = u.Password
+	}
 	d := dedupe.Config{
-		URL: redisURL(cfg.RedisURL), Password: password.Reveal(), Prefix: cfg.RedisPrefix,
-		Lease: cfg.ClaimLease, Retention: cfg.ClaimRetention, PoolSize: poolSize(cfg.Concurrency),
+		Server: dedupe.Server{
+			Addrs: u.Addrs, Cluster: u.Mode == config.RedisCluster, Master: u.Master, TLS: u.TLS,
+			Username: u.Username, Password: password.Reveal(), DB: u.DB,
+		},
+		Prefix: cfg.RedisPrefix, Lease: cfg.ClaimLease, Retention: cfg.ClaimRetention, PoolSize: poolSize(cfg.Concurrency),
 	}
 	if d.RootCAs, err = roots(cfg, "redis-ca-file"); err != nil {
 		return nil, err
 	}
 	return dedupe.New(d)
-}
-
-// redisURL is the URL with its password, as the claim store takes it.
-func redisURL(u config.RedisURL) string {
-	scheme := "redis"
-	if u.TLS {
-		scheme = "rediss"
-	}
-	path := "/" + strconv.Itoa(u.DB)
-	switch u.Mode {
-	case config.RedisSentinel:
-		scheme, path = scheme+"+sentinel", "/"+url.PathEscape(u.Master)+path
-	case config.RedisCluster:
-		path = ""
-	case config.RedisSingle:
-	}
-	user := ""
-	if u.Username != "" || !u.Password.IsZero() {
-		user = url.UserPassword(u.Username, u.Password.Reveal()).String() + "@"
-	}
-	return scheme + "://" + user + strings.Join(u.Addrs, ",") + path
 }
 
 // poolSize is how many connections to Redis the calls under way can use: each is short.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestThePrimaryGoesAndComesHome(t *testing.T) {
 	require.NoError(t, b.stack.Sim.Clear())
 	home := ids("home", 5)
 	b.give(home...)
-	all := append(away, home...)
+	all := slices.Concat(away, home)
 	b.succeeded(all)
 	b.eventually("a probe brings the traffic home", func() bool {
 		if !w.host(wxclient.Primary) {
@@ -85,9 +86,9 @@ func TestThePrimaryGoesAndComesHome(t *testing.T) {
 		b.succeeded(all)
 		return false
 	})
-	last := append(all, "last")
+	all = append(all, "last")
 	b.give("last")
-	require.Equal(t, "primary", b.succeeded(last)["last"].Host)
+	require.Equal(t, "primary", b.succeeded(all)["last"].Host)
 	require.NoError(t, w.stop())
 }
 
@@ -193,7 +194,7 @@ func TestAStormOfRefusals(t *testing.T) {
 	require.EqualValues(t, 4, b.count(devstack.TopicDeadLetters))
 	require.LessOrEqual(t, b.stack.Sim.Stats().Calls, int64(5+8))
 	require.NoError(t, b.stack.Sim.Clear())
-	store, err := dedupe.New(dedupe.Config{URL: b.stack.Redis.URL()})
+	store, err := dedupe.New(dedupe.Config{Server: dedupe.Server{Addrs: []string{b.stack.Redis.Mini().Addr()}}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, store.Close()) }()
 	was, err := store.ReleaseHold(t.Context(), b.stack.Materials.MchID)

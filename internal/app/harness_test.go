@@ -68,7 +68,7 @@ func (b *bench) run(settings map[string]string) *worker {
 	}
 	cfg, err := config.Load(config.Sources{Env: env})
 	require.NoError(b.t, err)
-	var out io.Writer = io.Discard
+	out := io.Discard
 	if testing.Verbose() {
 		out = zerolog.NewTestWriter(b.t)
 	}

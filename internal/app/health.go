@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"replyworker/internal/ops"
@@ -53,11 +54,11 @@ func (w *Worker) checkWorker(context.Context) (string, error) {
 
 func (w *Worker) checkMerchants(context.Context) (string, error) {
 	held := 0
-	text := ""
+	var text strings.Builder
 	for _, m := range w.gate.State().Merchants {
 		if m.Hold != nil {
 			held++
-			text += fmt.Sprintf("; %s held since %s: %s %s", m.MchID, m.Hold.Since.UTC().Format(time.RFC3339),
+			fmt.Fprintf(&text, "; %s held since %s: %s %s", m.MchID, m.Hold.Since.UTC().Format(time.RFC3339),
 				m.Hold.Kind, m.Hold.Code)
 		}
 	}
@@ -65,20 +66,20 @@ func (w *Worker) checkMerchants(context.Context) (string, error) {
 	case held == 0:
 		return "none held", nil
 	case held >= len(w.merchants):
-		return "", fmt.Errorf("all held%s (worker holds list)", text)
+		return "", fmt.Errorf("all held%s (worker holds list)", text.String())
 	}
-	return "degraded" + text, nil
+	return "degraded" + text.String(), nil
 }
 
 func (w *Worker) checkHosts(context.Context) (string, error) {
-	text := ""
+	var text strings.Builder
 	for _, h := range w.gate.State().Hosts {
 		if h.Open {
-			text += fmt.Sprintf("; %s out since %s", h.Host, h.Since.UTC().Format(time.RFC3339))
+			fmt.Fprintf(&text, "; %s out since %s", h.Host, h.Since.UTC().Format(time.RFC3339))
 		}
 	}
-	if text == "" {
+	if text.Len() == 0 {
 		return "all well", nil
 	}
-	return "degraded" + text, nil
+	return "degraded" + text.String(), nil
 }

@@ -18,7 +18,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-//nolint:gochecknoglobals // descriptions are constants in all but name
+// Descriptions are constants in all but name.
 var (
 	descInFlight = desc("replyworker_jobs_in_flight", "Jobs that a step works on: a call, or the recording of its result.")
 	descCalls    = desc("replyworker_api_calls_in_flight", "API slots taken.")

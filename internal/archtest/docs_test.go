@@ -29,7 +29,7 @@ func TestReadmeHasTheSettings(t *testing.T) {
 	require.True(t, found, "README.md has no line %q", end)
 	want := "\n" + config.Markdown() + "\n"
 	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(head+begin+want+end+tail), 0o644)) //nolint:gosec // a document
+		require.NoError(t, os.WriteFile(path, []byte(head+begin+want+end+tail), 0o644))
 		return
 	}
 	require.Equal(t, want, got, "the settings in README.md are not those of the code: go test ./internal/archtest -update")

@@ -13,12 +13,12 @@ import (
 var errDeclined = errors.New("nothing was done: the answer was not yes")
 
 // confirm asks a question on the terminal and returns nil where the answer is yes. Where there is no
-// terminal to ask on it is wrong usage: yesFlag is what to give instead.
-func (s *state) confirm(ctx context.Context, question, yesFlag string) error {
+// terminal to ask on it is wrong usage: every command that asks has --yes.
+func (s *state) confirm(ctx context.Context, question string) error {
 	if !s.isTerminal(s.stdin) || !s.isTerminal(s.stderr) {
 		return &usageError{
 			"this wants to be confirmed, and there is no terminal to ask on",
-			"give " + yesFlag + " to go on without being asked",
+			"give --yes to go on without being asked",
 		}
 	}
 	if _, err := fmt.Fprintf(s.stderr, "%s [y/N] ", clean(question)); err != nil {

@@ -21,8 +21,10 @@ func TestHelpOfCommands(t *testing.T) {
 
 func TestCompletionOfCommands(t *testing.T) {
 	t.Parallel()
-	env := []string{"REPLYWORKER_MCHID=1900000001", "REPLYWORKER_CERT_SERIAL=ABCDEF0123", "REPLYWORKER_PRIVATE_KEY_FILE=k.pem",
-		"REPLYWORKER_PUBLIC_KEY_ID=PUB_KEY_ID_01", "REPLYWORKER_PUBLIC_KEY_FILE=p.pem"}
+	env := []string{
+		"REPLYWORKER_MCHID=1900000001", "REPLYWORKER_CERT_SERIAL=ABCDEF0123", "REPLYWORKER_PRIVATE_KEY_FILE=k.pem",
+		"REPLYWORKER_PUBLIC_KEY_ID=PUB_KEY_ID_01", "REPLYWORKER_PUBLIC_KEY_FILE=p.pem",
+	}
 	for _, tt := range []struct{ args, want string }{
 		{"enqueue |", ":0"}, // files
 		{"enqueue --valid", "--validation"},

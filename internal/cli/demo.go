@@ -40,7 +40,7 @@ func newDemoCommand(s *state) *cobra.Command {
 				}
 			}
 			o.Stdout, o.Stderr, o.Terminal, o.Version = s.stdout, s.stderr, s.isTerminal(s.stderr), readVersion(s).Version
-			return demo.Run(cmd.Context(), o) //nolint:wrapcheck // it says what happened
+			return demo.Run(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
@@ -65,7 +65,7 @@ func (s *state) openDemoInput(path string, o *demo.Options) (func(), error) {
 		o.Input = io.NopCloser(s.stdin)
 		return func() {}, nil
 	}
-	f, err := os.Open(path) //nolint:gosec // the person's own file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, usagef("--input %s: %v", path, err)
 	}

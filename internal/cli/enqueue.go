@@ -136,7 +136,7 @@ func (s *state) enqueue(ctx context.Context, cfg *config.Config, path string, fl
 	}
 	client, err := app.Kafka(cfg)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	defer client.Close()
 	b := &jobBatch{s: s, cfg: cfg, client: client, in: in, reader: reader, flags: flags, total: check.pending}

@@ -40,7 +40,7 @@ func newHoldsListCommand(s *state) *cobra.Command {
 			return s.withStore(cmd, func(ctx context.Context, store *dedupe.Store, _ *config.Config) error {
 				holds, err := store.ListHolds(ctx)
 				if err != nil && len(holds) == 0 {
-					return err //nolint:wrapcheck // withStore does
+					return err
 				}
 				return errors.Join(err, printHolds(s, holds)) // after a failure, those that could be read
 			})
@@ -83,7 +83,7 @@ func (s *state) withStore(
 	}
 	store, err := app.Redis(cfg)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	defer func() { _ = store.Close() }() // nothing is lost by it
 	if err := do(cmd.Context(), store, cfg); err != nil {
@@ -141,7 +141,7 @@ func (s *state) releaseHold(
 	defer cancel()
 	holds, err := store.RenewHolds(look, []string{mchID}, 0) // with no time it only reads
 	if err != nil {
-		return err //nolint:wrapcheck // withStore does
+		return err
 	}
 	h, held := holds[mchID]
 	if !held {
@@ -153,7 +153,7 @@ func (s *state) releaseHold(
 			why += " " + h.Code
 		}
 		question := fmt.Sprintf("Merchant %s is held since %s (%s). Let it go on?", mchID, h.Since.Format(timeLayout), why)
-		if err := s.confirm(ctx, question, "--yes"); err != nil {
+		if err := s.confirm(ctx, question); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (s *state) releaseHold(
 	defer cancel()
 	released, err := store.ReleaseHold(do, mchID)
 	if err != nil {
-		return err //nolint:wrapcheck // withStore does
+		return err
 	}
 	if !released {
 		return errNotHeld(mchID)

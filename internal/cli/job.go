@@ -121,7 +121,7 @@ func parseSource(id string) outcome.Source {
 func (s *state) showJob(ctx context.Context, cfg *config.Config, key dedupe.Key) error {
 	store, err := app.Redis(cfg)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	defer func() { _ = store.Close() }() // nothing is lost by it
 	limited, cancel := context.WithTimeout(ctx, cfg.StartTimeout)

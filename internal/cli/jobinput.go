@@ -35,7 +35,7 @@ func openJobs(ctx context.Context, s *state, path string) (*jobInput, error) {
 	if path == "" || path == "-" {
 		return spool(&stoppableReader{ctx: ctx, from: s.stdin}, "standard input")
 	}
-	f, err := os.Open(path) //nolint:gosec // the user names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it names the path
 	}
@@ -102,7 +102,8 @@ func (in *jobInput) each(ctx context.Context, do func(line int64, value []byte) 
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = r.ReadSlice('\n')
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
 			return fmt.Errorf("read %s: %w", in.name, err)
 		}
 		value := bytes.Trim(text, jsonWhite)
@@ -114,7 +115,7 @@ func (in *jobInput) each(ctx context.Context, do func(line int64, value []byte) 
 				return err
 			}
 		}
-		if err != nil {
+		if last {
 			return nil
 		}
 	}

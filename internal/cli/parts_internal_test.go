@@ -36,8 +36,10 @@ func TestExitStatus(t *testing.T) {
 		{"nil", t.Context(), nil, 0, ""},
 		{"nil after a signal", interrupted, nil, 0, ""},
 		{"any error", t.Context(), plain, 1, "worker: broker away\n"},
-		{"with a hint", t.Context(), fmt.Errorf("enqueue: %w", withHint(plain, "run `worker doctor`")), 1,
-			"worker: enqueue: broker away\nhint: run `worker doctor`\n"},
+		{
+			"with a hint", t.Context(), fmt.Errorf("enqueue: %w", withHint(plain, "run `worker doctor`")), 1,
+			"worker: enqueue: broker away\nhint: run `worker doctor`\n",
+		},
 		{"of several lines", t.Context(), errors.New("a\nb\x1b[31m"), 1, "worker: a\\nb\\x1b[31m\n"},
 		{"any error after a signal", interrupted, plain, 1, "worker: broker away\n"},
 		{"usage", t.Context(), fmt.Errorf("x: %w", usagef("no %s", "file")), 2, "worker: x: no file\n"},
@@ -47,8 +49,10 @@ func TestExitStatus(t *testing.T) {
 		{"signal", interrupted, context.Cause(interrupted), 130, "worker: interrupted\n"},
 		{"cancelled by a signal", interrupted, fmt.Errorf("read: %w", context.Canceled), 130, "worker: interrupted\n"},
 		{"cancelled without one", t.Context(), context.Canceled, 1, "worker: context canceled\n"},
-		{"part of a batch, then a signal", interrupted,
-			errors.Join(&partialError{2, 9, "letters"}, ErrInterrupted), 130, "worker: interrupted\n"},
+		{
+			"part of a batch, then a signal", interrupted,
+			errors.Join(&partialError{2, 9, "letters"}, ErrInterrupted), 130, "worker: interrupted\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +159,8 @@ func TestVersionOfABinaryFromACheckout(t *testing.T) {
 		return &debug.BuildInfo{
 			Main: debug.Module{Version: "v1.2.3"},
 			Settings: []debug.BuildSetting{
-				{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "2026-11-23T00:00:00Z"},
+				{Key: "vcs.revision", Value: "abc"},
+				{Key: "vcs.time", Value: "2026-11-23T00:00:00Z"},
 				{Key: "vcs.modified", Value: "true"},
 			},
 		}, true

@@ -27,7 +27,7 @@ func startRedis(t *testing.T) (*dedupe.Store, []string) {
 	server, err := devstack.StartRedis(0)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
-	store, err := dedupe.New(dedupe.Config{URL: server.URL()})
+	store, err := dedupe.New(dedupe.Config{Server: dedupe.Server{Addrs: []string{server.Mini().Addr()}}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	return store, []string{"REPLYWORKER_REDIS_URL=" + server.URL()}

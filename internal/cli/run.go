@@ -53,5 +53,5 @@ func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
 	if errors.Is(err, app.ErrStart) {
 		return withHint(err, "check kafka-brokers and redis-url (worker config print shows where each value comes from)")
 	}
-	return err //nolint:wrapcheck // it says what happened
+	return err
 }

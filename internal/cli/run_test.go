@@ -13,7 +13,7 @@ import (
 )
 
 // runIn runs a command with an environment of its own and returns its exit status and what it said.
-func runIn(t *testing.T, ctx context.Context, env []string, args ...string) (status int, stdout, stderr string) {
+func runIn(ctx context.Context, t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errOut strings.Builder
 	status = cli.Run(ctx, args, env, strings.NewReader(""), &out, &errOut)
@@ -37,7 +37,9 @@ func TestRunSaysWhatKeepsItFromStarting(t *testing.T) {
 		want   []string
 	}{
 		{
-			"a topic is missing", []string{"REPLYWORKER_TOPIC_OUTCOMES=elsewhere"}, 1,
+			"a topic is missing",
+			[]string{"REPLYWORKER_TOPIC_OUTCOMES=elsewhere"},
+			1,
 			[]string{"no topic elsewhere", "worker topics create"},
 		},
 		{"no broker", []string{"REPLYWORKER_KAFKA_BROKERS=127.0.0.1:1"}, 1, []string{"kafka at 127.0.0.1:1 does not answer", "hint:"}},
@@ -50,7 +52,7 @@ func TestRunSaysWhatKeepsItFromStarting(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
-			status, _, stderr := runIn(t, t.Context(), stackEnv(t, c.env...), "run")
+			status, _, stderr := runIn(t.Context(), t, stackEnv(t, c.env...), "run")
 			require.Equal(t, c.status, status, stderr)
 			for _, want := range c.want {
 				require.Contains(t, stderr, want)
@@ -64,7 +66,7 @@ func TestRunDrainsAndExitsWithZero(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(time.Second, func() { cancel(cli.ErrInterrupted) })
-	status, stdout, stderr := runIn(t, ctx, stackEnv(t, "REPLYWORKER_LOG_FORMAT=json"), "run")
+	status, stdout, stderr := runIn(ctx, t, stackEnv(t, "REPLYWORKER_LOG_FORMAT=json"), "run")
 	require.Equal(t, 0, status, stderr)
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, `"message":"working"`)
@@ -73,17 +75,17 @@ func TestRunDrainsAndExitsWithZero(t *testing.T) {
 
 func TestDemoRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()
-	status, _, stderr := runIn(t, t.Context(), nil, "demo", "--jobs", "0")
+	status, _, stderr := runIn(t.Context(), t, nil, "demo", "--jobs", "0")
 	require.Equal(t, 2, status, stderr)
 	require.Contains(t, stderr, "--jobs 0")
-	status, _, stderr = runIn(t, t.Context(), nil, "demo", "--input", "no-such-file")
+	status, _, stderr = runIn(t.Context(), t, nil, "demo", "--input", "no-such-file")
 	require.Equal(t, 2, status, stderr)
 	require.Contains(t, stderr, "no-such-file")
 }
 
 func TestDemoThroughTheCommandLine(t *testing.T) {
 	t.Parallel()
-	status, stdout, stderr := runIn(t, t.Context(), nil, "demo", "--jobs", "20", "--exit")
+	status, stdout, stderr := runIn(t.Context(), t, nil, "demo", "--jobs", "20", "--exit")
 	require.Equal(t, 0, status, stderr)
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "enqueued 20 =")

@@ -107,14 +107,14 @@ func (s *state) simulate(ctx context.Context, cfg *config.Config, f simulateFlag
 	}
 	materials, err := wxsim.Prepare(f.dir, wxsim.Params{MchID: f.mchID, Hosts: f.hosts})
 	if err != nil {
-		return err //nolint:wrapcheck // it names the folder
+		return err
 	}
 	simConfig := materials.Config()
 	simConfig.Seed = f.seed
 	simConfig.Log = app.NewLogger(cfg, s.stderr, s.isTerminal(s.stderr), s.useColor(s.stderr))
 	sim, err := wxsim.New(simConfig)
 	if err != nil {
-		return err //nolint:wrapcheck // it says "simulator"
+		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
 	servers, err := sim.Listen(wxsim.ListenParams{
@@ -128,10 +128,10 @@ func (s *state) simulate(ctx context.Context, cfg *config.Config, f simulateFlag
 		MchID: materials.MchID, Dir: materials.Files.Dir, EnvFile: materials.Files.Env,
 	}
 	if err := materials.WriteEnv(row.PrimaryURL, row.BackupURL); err != nil {
-		return err //nolint:wrapcheck // it names the file
+		return err
 	}
 	if err := sim.Set(faults...); err != nil {
-		return err //nolint:wrapcheck // it names the fault
+		return err
 	}
 	control, err := startControl(f.control, sim.ControlHandler())
 	if err != nil {
@@ -193,7 +193,7 @@ func notInMchID(r rune) bool {
 func readFaultsFile(path string) ([]wxsim.Fault, error) {
 	const hint = "want an array such as [{\"kind\": \"status\", \"status\": 503, \"probability\": 0.1}]; " +
 		"GET / of the control interface lists the kinds"
-	text, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &usageError{"--faults: " + err.Error(), "check the path and the permissions"}
 	}
@@ -269,7 +269,7 @@ type controlServer struct {
 
 func startControl(addr string, handler http.Handler) (*controlServer, error) {
 	if addr == "" {
-		return nil, nil //nolint:nilnil // off
+		return nil, nil // off
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {

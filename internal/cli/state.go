@@ -39,7 +39,7 @@ func newState(env []string, stdin io.Reader, stdout, stderr io.Writer) *state {
 // isTerminal says that a person sits at the other end of a stream.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a descriptor fits an int
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // getenv returns a variable of the environment that Run was given.
@@ -75,7 +75,7 @@ func (s *state) useSettings(cmd *cobra.Command, shown ...config.Group) {
 
 // load reads the configuration of a command that useSettings was called for.
 func (s *state) load(cmd *cobra.Command) (*config.Config, error) {
-	return config.Load(config.Sources{Flags: cmd.Flags(), Env: s.env}) //nolint:wrapcheck // faults speak for themselves
+	return config.Load(config.Sources{Flags: cmd.Flags(), Env: s.env})
 }
 
 // stopped returns the cause where ctx was cancelled, in place of what a library made of it.

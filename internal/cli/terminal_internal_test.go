@@ -27,13 +27,13 @@ func TestConfirm(t *testing.T) {
 		"y\n": nil, "Yes \n": nil, "yes": nil, "n\n": errDeclined, "\n": errDeclined, "": errDeclined, "yep\n": errDeclined,
 	} {
 		s, stdout, stderr := newTerminal(strings.NewReader(input))
-		require.ErrorIs(t, s.confirm(t.Context(), "Really?", "--yes"), want, "%q", input)
+		require.ErrorIs(t, s.confirm(t.Context(), "Really?"), want, "%q", input)
 		require.Equal(t, "Really? [y/N] ", stderr.String())
 		require.Empty(t, stdout.String())
 	}
 	s, _, stderr := newTerminal(strings.NewReader("y\n"))
 	s.isTerminal = func(stream any) bool { return stream == any(s.stdin) }
-	_, usage := errors.AsType[*usageError](s.confirm(t.Context(), "Really?", "--yes"))
+	_, usage := errors.AsType[*usageError](s.confirm(t.Context(), "Really?"))
 	require.True(t, usage, "a question that nobody sees is not asked")
 	require.Empty(t, stderr.String())
 }
@@ -44,7 +44,7 @@ func TestConfirmInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(ErrInterrupted)
 	s, _, stderr := newTerminal(r)
-	require.ErrorIs(t, s.confirm(ctx, "Really?", "--yes"), ErrInterrupted)
+	require.ErrorIs(t, s.confirm(ctx, "Really?"), ErrInterrupted)
 	require.True(t, strings.HasSuffix(stderr.String(), "\n"), "the shell's prompt is to begin on its own line")
 	require.NoError(t, w.Close()) // ends the read that was under way
 }

@@ -153,7 +153,7 @@ type topicMaker struct {
 func (s *state) createTopics(ctx context.Context, cfg *config.Config, f topicsFlags) error {
 	client, err := app.Kafka(cfg)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	defer client.Close()
 	limited, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
@@ -179,12 +179,12 @@ func (m *topicMaker) look(ctx context.Context) error {
 	missing, some := errors.AsType[*kafkaio.MissingTopicsError](err)
 	if !some {
 		m.existing = partitions
-		return err //nolint:wrapcheck // it says what to look at
+		return err
 	}
 	there := slices.DeleteFunc(m.names(), func(name string) bool { return slices.Contains(missing.Topics, name) })
 	if len(there) > 0 {
 		m.existing, err = m.client.Partitions(ctx, there...)
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	return nil
 }
@@ -255,7 +255,8 @@ func (m *topicMaker) otherTopics(largest int) []wantedTopic {
 			Topic: m.topic(m.cfg.TopicResolutions, map[string]string{keyCleanup: "compact"}),
 			warn: func(config map[string]string) []string {
 				if policy, ok := config[keyCleanup]; ok && !strings.Contains(policy, "compact") {
-					return []string{"cleanup.policy is " + policy + ", and should be compact: letters that were dealt with would come back as open"}
+					return []string{"cleanup.policy is " + policy +
+						", and should be compact: letters that were dealt with would come back as open"}
 				}
 				return nil
 			},
@@ -344,7 +345,7 @@ func (m *topicMaker) make(ctx context.Context, topics []wantedTopic) error {
 		}
 		m.rows = append(m.rows, row)
 	}
-	return err //nolint:wrapcheck // it names the topics
+	return err
 }
 
 // compare reads the configuration of a topic that exists.

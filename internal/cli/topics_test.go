@@ -42,7 +42,7 @@ func describe(t *testing.T, broker *devstack.Kafka, topic string) (partitions in
 	defer client.Close()
 	meta := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
-	rt.Topic = kmsg.StringPtr(topic)
+	rt.Topic = new(topic)
 	meta.Topics = append(meta.Topics, rt)
 	found, err := meta.RequestWith(t.Context(), client)
 	require.NoError(t, err)

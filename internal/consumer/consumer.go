@@ -57,7 +57,7 @@ type Consumer struct {
 func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
 	if err := cfg.Registerer.Register(c); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("register metrics of the consumer: %w", err)
 	}
 	return c, nil
 }

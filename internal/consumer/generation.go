@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -146,8 +147,6 @@ func (g *generation) commit(all bool) {
 		if g.committed[topic] == nil {
 			g.committed[topic] = map[int]int64{}
 		}
-		for id, w := range partitions {
-			g.committed[topic][id] = w
-		}
+		maps.Copy(g.committed[topic], partitions)
 	}
 }

@@ -49,7 +49,7 @@ func (p *partition) run(ctx context.Context, offset int64) {
 		}
 		wait = min(max(2*wait, fetchRetryFirst), fetchRetryMax)
 		p.metrics.fetchErrors.Inc()
-		pause(ctx, wait/2+rand.N(wait/2))
+		pause(ctx, wait/2+rand.N(wait/2)) //nolint:gosec // not everybody at once; no secret
 	}
 }
 

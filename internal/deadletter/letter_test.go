@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,9 @@ func TestHeaders(t *testing.T) {
 	m := deadletter.Message(delivery(header("mine", "1"), job.Header{Key: "null"}, header("mine", "2")), rejected(), "group")
 	require.Equal(t, kafkaio.AnyPartition, m.Partition)
 	require.Equal(t, []job.Header{
-		header("mine", "1"), {Key: "null"}, header("mine", "2"),
+		header("mine", "1"),
+		{Key: "null"},
+		header("mine", "2"),
 		header("__dlq.errors.topic", "reply-jobs"), header("__dlq.errors.partition", "3"),
 		header("__dlq.errors.offset", "1041"), header("__dlq.errors.group", "group"),
 		header("__dlq.errors.message", "refused: 参数错误"), header("dlq-reason", "rejected"),
@@ -64,7 +67,7 @@ func TestHeadersAreReplacedNotRepeated(t *testing.T) {
 	first := deadletter.Message(delivery(header("mine", "1")), rejected(), "group")
 	again := rejected()
 	again.FinishedAt = failedAt.Add(time.Hour)
-	replayed := append(first.Headers, header("dlq-replay-count", "3"), header("dlq-replay-id", "r"),
+	replayed := append(slices.Clone(first.Headers), header("dlq-replay-count", "3"), header("dlq-replay-id", "r"),
 		header("dlq-value-omitted", "9"), header("dlq-headers-omitted", "9"))
 	m := deadletter.Message(delivery(replayed...), again, "other")
 	count := map[string]int{}

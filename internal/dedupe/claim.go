@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,10 +104,8 @@ func Verdicts() []Verdict {
 
 func (r *reader) verdict() Verdict {
 	v := Verdict(r.text())
-	for _, known := range Verdicts() {
-		if v == known {
-			return v
-		}
+	if slices.Contains(Verdicts(), v) {
+		return v
 	}
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: unknown verdict %q", errAnswer, v)

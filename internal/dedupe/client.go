@@ -26,31 +26,28 @@ func (silent) Printf(context.Context, string, ...any) {}
 // connect makes the client; it dials nothing. There are retries, since every script may be repeated,
 // but few, since the caller waits and asks again anyhow. RESP2 and no extras at connect are what
 // every server, proxy and managed Redis understands.
-func connect(cfg Config, t target) redis.UniversalClient {
+func connect(cfg Config) redis.UniversalClient {
 	// go-redis has one logger for the whole process. Whatever it logs also comes back as the error of
 	// some step, which is where this program logs it; so it is silenced here (the swap is atomic).
 	redis.SetLogger(silent{})
 
-	if cfg.Password != "" {
-		t.password = cfg.Password
-	}
+	srv := cfg.Server
 	opts := &redis.UniversalOptions{
-		Addrs: t.addrs, DB: t.db, MasterName: t.master, Protocol: 2,
-		Username: t.user, Password: t.password,
-		SentinelUsername: t.sentinelUser, SentinelPassword: t.sentinelPassword,
+		Addrs: srv.Addrs, DB: srv.DB, MasterName: srv.Master, Protocol: 2,
+		Username: srv.Username, Password: srv.Password,
 		MaxRetries: maxRetries, MinRetryBackoff: minRetryBackoff, MaxRetryBackoff: maxRetryBackoff,
 		DialTimeout: cfg.IOTimeout, DialerRetries: 1, ReadTimeout: cfg.IOTimeout, WriteTimeout: cfg.IOTimeout,
 		ContextTimeoutEnabled: true, // without it deadlines of contexts are ignored
 		PoolSize:              cfg.PoolSize, PipelinePoolSize: -1, PoolTimeout: cfg.Timeout, ConnMaxIdleTime: maxIdle,
 		DisableIdentity: true, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if t.tls {
+	if srv.TLS {
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs}
 	}
 	switch {
-	case t.sentinel:
+	case srv.Master != "":
 		return redis.NewFailoverClient(opts.Failover())
-	case t.cluster():
+	case srv.Cluster:
 		cluster := opts.Cluster()
 		cluster.MaxRetries = -1               // its own tries are redirects, to whatever node has the slot then
 		cluster.DisableRoutingPolicies = true // they want COMMAND, which ACLs may not allow

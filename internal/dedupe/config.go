@@ -10,7 +10,6 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultURL       = "redis://127.0.0.1:6379/0"
 	DefaultPrefix    = "replyworker"
 	DefaultLease     = 30 * time.Second
 	DefaultRetention = 336 * time.Hour
@@ -20,19 +19,9 @@ const (
 
 // Config tells a Store where Redis is and how long claims last. Zero fields take their defaults.
 type Config struct {
-	// URL is one of
-	//
-	//	redis://[user:password@]host[:6379][/db]           one server; rediss:// for TLS
-	//	redis://host1[:port],host2[:port],...              Redis Cluster: two addresses or more
-	//	redis+sentinel://[user:password@]host1[:26379],.../master-name[/db]
-	//
-	// rediss+sentinel:// is Sentinel with TLS; ?sentinel_username= and ?sentinel_password= are for
-	// sentinels that want their own. Each further Cluster address may repeat the scheme. Default
-	// DefaultURL.
-	URL string
-	// Password is for the user in URL, or the default user. It goes before a password in URL.
-	Password string
-	// RootCAs verify the server's certificate. Default the system's. Refused without TLS in URL.
+	// Server is where Redis is. It has no default.
+	Server Server
+	// RootCAs verify the server's certificate. Default the system's. Refused without Server.TLS.
 	RootCAs *x509.CertPool
 	// Prefix begins every key. Default DefaultPrefix; without white space and braces.
 	Prefix string
@@ -56,18 +45,13 @@ type Config struct {
 
 // String describes the configuration without its secrets, for every printing verb but %#v.
 func (c Config) String() string {
-	where := "invalid URL"
-	if t, err := parseURL(c.withDefaults().URL); err == nil {
-		where = t.String()
-	}
-	return fmt.Sprintf("redis %s prefix %s lease %s retention %s", where, c.Prefix, c.Lease, c.Retention)
+	return fmt.Sprintf("redis %s prefix %s lease %s retention %s", c.Server, c.Prefix, c.Lease, c.Retention)
 }
 
 // GoString is String: %#v prints no secrets either.
 func (c Config) GoString() string { return c.String() }
 
 func (c Config) withDefaults() Config {
-	set(&c.URL, DefaultURL)
 	set(&c.Prefix, DefaultPrefix)
 	set(&c.Lease, DefaultLease)
 	set(&c.Retention, DefaultRetention)
@@ -91,11 +75,10 @@ func (c Config) validate() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	t, err := parseURL(c.URL)
-	if err != nil {
+	if err := c.Server.validate(); err != nil {
 		faults = append(faults, fmt.Errorf("redis-url: %w", err))
 	}
-	add(err == nil && c.RootCAs != nil && !t.tls, "redis-ca-file: redis-url is not for TLS; use rediss://")
+	add(c.RootCAs != nil && !c.Server.TLS, "redis-ca-file: redis-url is not for TLS; use rediss://")
 	add(strings.ContainsAny(c.Prefix, "{} \t\r\n"), "redis-prefix: %q contains white space or a brace", c.Prefix)
 	add(c.Lease < 10*time.Millisecond, "claim-lease: %s is less than 10ms", c.Lease)
 	add(c.Retention <= c.Lease, "claim-retention: %s is not more than claim-lease, %s", c.Retention, c.Lease)

@@ -13,41 +13,32 @@ import (
 	"replyworker/internal/dedupe"
 )
 
-func TestURLForms(t *testing.T) {
+func TestServers(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct{ url, target, fault string }{
-		{url: "", target: "redis://127.0.0.1:6379/0"},
-		{url: "redis://localhost", target: "redis://localhost:6379/0"},
-		{url: "redis://localhost:6380/2", target: "redis://localhost:6380/2"},
-		{url: "redis://localhost/", target: "redis://localhost:6379/0"},
-		{url: "rediss://user:s%40cret@h:1/1", target: "rediss://h:1/1"},
-		{url: "redis://:p@ss:w/rd@h:1", target: "redis://h:1/0"},
-		{url: "redis://u:1?hunter2@h", fault: "needs percent-encoding"},
-		{url: "redis://[::1]:6380", target: "redis://[::1]:6380/0"},
-		{url: "redis://[::1]", target: "redis://[::1]:6379/0"},
-		{url: "redis://a:1,b:2,c", target: "redis://a:1,b:2,c:6379"},
-		{url: "redis://u:s@a:1,redis://b:2/", target: "redis://a:1,b:2"},
-		{url: "redis+sentinel://u:s@a:1,b/mymaster/3", target: "redis+sentinel://a:1,b:26379/mymaster/3"},
-		{url: "rediss+sentinel://a/m?sentinel_username=x&sentinel_password=y", target: "rediss+sentinel://a:26379/m/0"},
-		{url: "localhost:6379", fault: "has no scheme"},
-		{url: "http://localhost", fault: "unknown scheme"},
-		{url: "redis://", fault: "address 1 is empty"},
-		{url: "redis://a,,b", fault: "address 2 is empty"},
-		{url: "redis://a:port", fault: "address 1 is not host:port"},
-		{url: "redis://a:0", fault: "address 1 is not host:port"},
-		{url: "redis://a:1/x", fault: "not a database number"},
-		{url: "redis://a:1,b:2/3", fault: "database 0 only"},
-		{url: "redis+sentinel://a", fault: "no master name"},
-		{url: "redis://a?sentinel_password=y", fault: "unknown option"},
-		{url: "redis://a?x=%zz", fault: "percent-encoded"},
-		{url: "redis://u:%zz@a", fault: "percent-encoded"},
+	one, two := []string{"a:1"}, []string{"a:1", "[::1]:2"}
+	for _, row := range []struct {
+		server        dedupe.Server
+		target, fault string
+	}{
+		{server: dedupe.Server{Addrs: one}, target: "redis://a:1/0"},
+		{server: dedupe.Server{Addrs: one, TLS: true, DB: 2}, target: "rediss://a:1/2"},
+		{server: dedupe.Server{Addrs: one, Cluster: true}, target: "redis+cluster://a:1"},
+		{server: dedupe.Server{Addrs: two, Cluster: true, TLS: true}, target: "rediss+cluster://a:1,[::1]:2"},
+		{server: dedupe.Server{Addrs: two, Master: "m", DB: 3}, target: "redis+sentinel://a:1,[::1]:2/m/3"},
+		{server: dedupe.Server{Addrs: one, Master: "m", TLS: true}, target: "rediss+sentinel://a:1/m/0"},
+		{fault: "no address"},
+		{server: dedupe.Server{Addrs: []string{"a:1", "b"}, Cluster: true}, fault: "address 2 is not host:port"},
+		{server: dedupe.Server{Addrs: two}, fault: "several addresses are for a Cluster or Sentinel"},
+		{server: dedupe.Server{Addrs: one, Cluster: true, DB: 3}, fault: "database 0 only"},
+		{server: dedupe.Server{Addrs: one, Cluster: true, Master: "m"}, fault: "a Cluster has no Sentinel"},
+		{server: dedupe.Server{Addrs: one, DB: -1}, fault: "database -1 is negative"},
 	} {
-		t.Run(row.url, func(t *testing.T) {
+		t.Run(row.target+row.fault, func(t *testing.T) {
 			t.Parallel()
-			s, err := dedupe.New(dedupe.Config{URL: row.url})
+			s, err := dedupe.New(dedupe.Config{Server: row.server})
 			if row.fault != "" {
-				require.ErrorContains(t, err, row.fault)
 				require.ErrorContains(t, err, "redis-url: ")
+				require.ErrorContains(t, err, row.fault)
 				return
 			}
 			require.NoError(t, err)
@@ -60,11 +51,11 @@ func TestURLForms(t *testing.T) {
 func TestConfigFaultsAllAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := dedupe.New(dedupe.Config{
-		URL: "redis://a", RootCAs: x509.NewCertPool(), Prefix: "{x}", Lease: time.Millisecond, Retention: time.Microsecond,
+		Server: dedupe.Server{DB: -1}, RootCAs: x509.NewCertPool(), Prefix: "{x}", Lease: time.Millisecond, Retention: time.Microsecond,
 		PoolSize: -1, Timeout: -1, IOTimeout: -1,
 	})
 	for _, name := range []string{
-		"redis-ca-file", "redis-prefix", "claim-lease", "claim-retention", "pool size", "timeout:", "I/O timeout",
+		"redis-url", "redis-ca-file", "redis-prefix", "claim-lease", "claim-retention", "pool size", "timeout:", "I/O timeout",
 	} {
 		require.ErrorContains(t, err, name)
 	}
@@ -73,12 +64,12 @@ func TestConfigFaultsAllAtOnce(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2"
-	for _, url := range []string{
-		"redis://u:hunter2@127.0.0.1:1/0", "redis://u:hunter2@127.0.0.1:port", "//u:hunter2@x", "redis://u:hunter2%zz@x",
-		"redis://u:1?hunter2@h",
-	} {
-		cfg := dedupe.Config{URL: url, Password: secret, Timeout: time.Second}
+	for _, addr := range []string{"127.0.0.1:1", "127.0.0.1"} {
+		cfg := dedupe.Config{
+			Server: dedupe.Server{Addrs: []string{addr}, Username: "u-" + secret, Password: secret}, Timeout: time.Second,
+		}
 		printed := fmt.Sprintf("%v %+v %#v %s", cfg, cfg, cfg, cfg)
+		printed += fmt.Sprintf("%v %+v %#v %s", cfg.Server, cfg.Server, cfg.Server, cfg.Server)
 		s, err := dedupe.New(cfg)
 		if err == nil {
 			err = s.Ping(t.Context())
@@ -101,16 +92,18 @@ func TestPasswordAndTLS(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(web.Certificate())
 
-	ping := func(url, password string, roots *x509.CertPool) error {
+	ping := func(username, password string, roots *x509.CertPool) error {
 		t.Helper()
-		s, err := dedupe.New(dedupe.Config{URL: url, Password: password, RootCAs: roots})
+		s, err := dedupe.New(dedupe.Config{
+			Server:  dedupe.Server{Addrs: []string{srv.Addr()}, TLS: true, Username: username, Password: password},
+			RootCAs: roots,
+		})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, s.Close()) }()
 		return s.Ping(t.Context())
 	}
-	require.NoError(t, ping("rediss://worker:s%40cret@"+srv.Addr(), "", pool))
-	require.NoError(t, ping("rediss://worker:wrong@"+srv.Addr(), "s@cret", pool), "the password file goes before the URL")
-	requireReason(t, dedupe.ReasonRefused, ping("rediss://worker@"+srv.Addr(), "wrong", pool))
-	requireReason(t, dedupe.ReasonRefused, ping("rediss://"+srv.Addr(), "", pool))
-	requireReason(t, dedupe.ReasonUnavailable, ping("rediss://worker:s%40cret@"+srv.Addr(), "", nil))
+	require.NoError(t, ping("worker", "s@cret", pool))
+	requireReason(t, dedupe.ReasonRefused, ping("worker", "wrong", pool))
+	requireReason(t, dedupe.ReasonRefused, ping("", "", pool))
+	requireReason(t, dedupe.ReasonUnavailable, ping("worker", "s@cret", nil))
 }

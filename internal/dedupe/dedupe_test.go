@@ -43,7 +43,7 @@ func TestReal(t *testing.T) {
 
 // TestBytesPerClaim holds the size of a finished claim, of which there are as many as jobs in the
 // retention. Measured on Redis 7.0.15: 281 bytes without details, 380 with those below.
-func TestBytesPerClaim(t *testing.T) {
+func TestBytesPerClaim(t *testing.T) { //nolint:tparallel // the two share srv's one connection
 	t.Parallel()
 	url := os.Getenv(realURL)
 	if url == "" {
@@ -77,10 +77,14 @@ func TestBytesPerClaim(t *testing.T) {
 	}
 }
 
-// clusterServer makes the same server known as a Cluster, by two addresses.
+// clusterServer makes the same server known as a Cluster.
 type clusterServer struct{ *dedupetest.Fake }
 
-func (c clusterServer) URL() string { return c.Fake.URL() + "," + c.Addr() }
+func (c clusterServer) Where() dedupe.Server {
+	where := c.Fake.Where()
+	where.Cluster = true
+	return where
+}
 
 func TestCluster(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func (e *Error) Hint() string {
 }
 
 // hints tells for each error code of a server what to do.
-var hints = map[string]string{
+var hints = map[string]string{ //nolint:gosec // talks of passwords, has none
 	"MISCONF":   "Redis refuses writes because it cannot save to its disk; look at its log and disk space",
 	"OOM":       "Redis is at maxmemory; give it more, or shorten claim-retention",
 	"READONLY":  "this is a replica; point redis-url at the master, or use redis+sentinel://",
@@ -101,7 +101,7 @@ var hints = map[string]string{
 	"WRONGPASS": "Redis does not take this user or password; check redis-password-file and the user in redis-url",
 	"NOPERM": "the Redis user lacks rights; it needs EVALSHA, EVAL, SCAN, INFO, TIME, DEL, SET, GET, PEXPIRE, " +
 		"HSET, HGETALL, HMGET and HDEL on redis-prefix",
-	"MOVED":     "this is a Redis Cluster; name two or more of its nodes in redis-url, comma-separated",
+	"MOVED":     "this is a Redis Cluster; begin redis-url with redis+cluster://, or name several of its nodes, comma-separated",
 	"CROSSSLOT": "this is a Redis Cluster behind a proxy that does not know hash tags",
 }
 

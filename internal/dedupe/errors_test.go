@@ -2,7 +2,6 @@ package dedupe_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -17,7 +16,7 @@ import (
 func requireReason(t *testing.T, want dedupe.Reason, err error) *dedupe.Error {
 	t.Helper()
 	var e *dedupe.Error
-	require.True(t, errors.As(err, &e), "want a *dedupe.Error with reason %s, got %v", want, err)
+	require.ErrorAs(t, err, &e, "want a *dedupe.Error with reason %s, got %v", want, err)
 	require.Equal(t, want, e.Reason, "%v", err)
 	return e
 }
@@ -91,7 +90,8 @@ func TestNoAnswer(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	s, err := dedupe.New(dedupe.Config{
-		URL: "redis://" + l.Addr().String(), Timeout: 200 * time.Millisecond, IOTimeout: 20 * time.Millisecond,
+		Server:  dedupe.Server{Addrs: []string{l.Addr().String()}},
+		Timeout: 200 * time.Millisecond, IOTimeout: 20 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })

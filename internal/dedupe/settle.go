@@ -3,6 +3,7 @@ package dedupe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -145,10 +146,8 @@ func (d Done) check() error {
 
 func (r *reader) completion() Completion {
 	c := Completion(r.text())
-	for _, known := range Completions() {
-		if c == known {
-			return c
-		}
+	if slices.Contains(Completions(), c) {
+		return c
 	}
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: unknown completion %q", errAnswer, c)

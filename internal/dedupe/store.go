@@ -46,7 +46,6 @@ const maxPipeline = 200
 // it, after the last step has returned.
 type Store struct {
 	cfg     Config
-	target  target
 	client  redis.UniversalClient
 	scripts scripts
 }
@@ -57,11 +56,7 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	t, err := parseURL(cfg.URL)
-	if err != nil {
-		return nil, err // not reached: validate has parsed it
-	}
-	return &Store{cfg: cfg, target: t, client: connect(cfg, t), scripts: loadScripts()}, nil
+	return &Store{cfg: cfg, client: connect(cfg), scripts: loadScripts()}, nil
 }
 
 // Close closes all connections. Steps under way fail.
@@ -73,7 +68,7 @@ func (s *Store) Close() error {
 }
 
 // Target names the server, as a URL without credentials.
-func (s *Store) Target() string { return s.target.String() }
+func (s *Store) Target() string { return s.cfg.Server.String() }
 
 // Lease returns how long a claim holds without renewal.
 func (s *Store) Lease() time.Duration { return s.cfg.Lease }
@@ -148,7 +143,7 @@ func (s *Store) evalBatch(
 		cmds[i] = sc.EvalSha(inner, pipe, []string{c.key}, c.args...)
 	}
 	// The pipeline's error is the first command's that has one; each is looked at below.
-	_, _ = pipe.Exec(inner) //nolint:errcheck // see above
+	_, _ = pipe.Exec(inner)
 	var first error
 	for i, c := range batch {
 		fields, err := answer(cmds[i])
@@ -186,8 +181,7 @@ func answer(cmd *redis.Cmd) ([]string, error) {
 }
 
 func wrap(ctx context.Context, op, key string, err error) error {
-	var known *Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	return &Error{Op: op, Reason: classify(ctx, err), Key: key, Err: err}

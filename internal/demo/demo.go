@@ -132,14 +132,14 @@ func (d *demo) build() error {
 		"REPLYWORKER_REQUEST_TIMEOUT=2s", "REPLYWORKER_BREAKER_COOLDOWN=1s", "REPLYWORKER_LOG_FORMAT=console")
 	cfg, err := config.Load(config.Sources{Env: append(env, d.o.Env...)})
 	if err != nil {
-		return err //nolint:wrapcheck // faults speak for themselves
+		return err
 	}
 	log := app.NewLogger(cfg, d.screen, d.o.Terminal, d.o.Terminal).Level(zerolog.ErrorLevel)
 	if d.worker, err = app.New(cfg, d.o.Version, log); err != nil {
-		return err //nolint:wrapcheck // it names the setting
+		return err
 	}
 	d.kafka, err = app.Kafka(cfg)
-	return err //nolint:wrapcheck // it names the setting
+	return err
 }
 
 func or(a, b string) string {
@@ -281,7 +281,7 @@ func (d *demo) await(ctx context.Context) error {
 	if ctx.Err() != nil {
 		timeout = interruptedTimeout
 	}
-	deadline := time.After(timeout)
+	deadline, interrupted := time.After(timeout), ctx.Done()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -291,11 +291,11 @@ func (d *demo) await(ctx context.Context) error {
 		select {
 		case <-deadline:
 			return nil // the summary says what is missing
-		case <-ctx.Done():
+		case <-interrupted:
 			if timeout == settleTimeout {
 				timeout, deadline = interruptedTimeout, time.After(interruptedTimeout)
 			}
-			ctx = context.WithoutCancel(ctx)
+			interrupted = nil // once is enough
 		case <-tick.C:
 		}
 	}
@@ -305,10 +305,13 @@ func (d *demo) readOutcomes(ctx context.Context) {
 	own := d.o.Input != nil
 	_ = d.kafka.Tail(ctx, devstack.TopicOutcomes, func(r job.Delivery) error {
 		fresh, err := d.books.outcome(r.Value)
-		if err == nil && fresh && own {
-			_, err = fmt.Fprintf(d.o.Stdout, "%s\n", r.Value)
+		if err != nil || !fresh || !own {
+			return err
 		}
-		return err
+		if _, err := fmt.Fprintf(d.o.Stdout, "%s\n", r.Value); err != nil {
+			return fmt.Errorf("write to stdout: %w", err)
+		}
+		return nil
 	})
 }
 
@@ -326,7 +329,7 @@ func (d *demo) watch(ctx context.Context) {
 	open := map[string]bool{}
 	for {
 		state, counts := d.worker.State()
-		hosts := ""
+		var hosts strings.Builder
 		for _, h := range state.Hosts {
 			name := h.Host.String()
 			if h.Open != open[name] {
@@ -337,11 +340,11 @@ func (d *demo) watch(ctx context.Context) {
 					d.screen.event("the worker brings the " + name + " host back in; calls come home")
 				}
 			}
-			hosts += "  " + name + " " + map[bool]string{false: "up", true: "OUT"}[h.Open]
+			hosts.WriteString("  " + name + " " + map[bool]string{false: "up", true: "OUT"}[h.Open])
 		}
 		t := d.books.totals()
 		d.screen.live(fmt.Sprintf("enqueued %d  succeeded %d  duplicate %d  failed %d  expired %d  | in flight %d  waiting %d |%s",
-			t.enqueued, t.succeeded, t.duplicate, t.failed, t.expired, counts.Running, counts.Parked+counts.Waiting, hosts))
+			t.enqueued, t.succeeded, t.duplicate, t.failed, t.expired, counts.Running, counts.Parked+counts.Waiting, hosts.String()))
 		select {
 		case <-ctx.Done():
 			return

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-//nolint:gochecknoglobals // a constant in all but name
+// A constant in all but name.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // newGate makes a gate with the given settings, and plain ones where they are zero: 4 slots, a breaker
@@ -413,8 +413,8 @@ func TestStoreDownStopsEverybodyAndProbesOneAtATime(t *testing.T) {
 	c.g.StoreDown(c.now)
 	require.True(t, c.g.StoreIsDown())
 	c.done(early, gate.Succeeded)
-	for i, wait := range []time.Duration{100, 200, 400, 800, 1600, 3200, 5000, 5000} {
-		wait *= time.Millisecond
+	for i, ms := range []int{100, 200, 400, 800, 1600, 3200, 5000, 5000} {
+		wait := time.Duration(ms) * time.Millisecond
 		require.Equal(t, &gate.Denial{Wait: wait, Everyone: true, Full: true}, c.denied("x"), "wait %d", i)
 		probe := c.after(wait).granted("probe")
 		require.Equal(t, &gate.Denial{Everyone: true, Full: true}, c.denied("x"), "a probe is out")

@@ -131,8 +131,7 @@ func mayPass(err error) bool {
 	if errors.Is(err, ErrTooLarge) {
 		return false
 	}
-	var answered kafka.Error
-	if errors.As(err, &answered) {
+	if answered, ok := errors.AsType[kafka.Error](err); ok {
 		return answered.Temporary()
 	}
 	return true // no answer: a connection that broke or could not be made

@@ -2,7 +2,6 @@ package kafkaio_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -181,7 +180,7 @@ func TestBatchToATopicThatIsNotThere(t *testing.T) {
 	_, client := startKafka(t, 1)
 	placed := client.PublishBatch(t.Context(), "none", kafkaio.DefaultMaxMessageBytes, keyed(2))
 	var missing *kafkaio.MissingTopicsError
-	require.True(t, errors.As(placed[1].Err, &missing), "got %v", placed[1].Err)
+	require.ErrorAs(t, placed[1].Err, &missing, "got %v", placed[1].Err)
 	require.Equal(t, []string{"none"}, missing.Topics)
 }
 

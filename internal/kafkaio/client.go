@@ -75,11 +75,19 @@ func saslMechanism(cfg Config) (sasl.Mechanism, error) {
 	case "PLAIN":
 		return plain.Mechanism{Username: cfg.SASLUsername, Password: cfg.SASLPassword}, nil
 	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, cfg.SASLUsername, cfg.SASLPassword)
+		return scramMechanism(scram.SHA256, cfg)
 	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, cfg.SASLUsername, cfg.SASLPassword)
+		return scramMechanism(scram.SHA512, cfg)
 	}
 	return nil, fmt.Errorf("kafka: %q is no SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", cfg.SASLMechanism)
+}
+
+func scramMechanism(algorithm scram.Algorithm, cfg Config) (sasl.Mechanism, error) {
+	m, err := scram.Mechanism(algorithm, cfg.SASLUsername, cfg.SASLPassword)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: user or password for %s: %w", cfg.SASLMechanism, err)
+	}
+	return m, nil
 }
 
 // Close ends the idle connections.
@@ -93,7 +101,7 @@ func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
 
 // roundTrip sends one request of the Kafka protocol and returns its answer.
 func (c *Client) roundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
-	return c.transport.RoundTrip(ctx, c.addr, req)
+	return c.transport.RoundTrip(ctx, c.addr, req) //nolint:wrapcheck // callers say what they asked for
 }
 
 // Ping asks a broker something that only a broker can answer. (Metadata come from a cache that

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sort"
 	"time"
 
@@ -57,19 +58,21 @@ type Fetcher struct {
 func (f *Fetcher) Fetch(ctx context.Context, offset int64, maxRecords int) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	partition := int32(f.Partition)                   //nolint:gosec // Kafka's own number, of 32 bits
+	maxBytes := int32(min(f.MaxBytes, math.MaxInt32)) //nolint:gosec // it has just been bounded
 	m, err := f.Client.roundTrip(ctx, &fetch.Request{
 		ReplicaID:      noReplica,
 		MaxWaitTime:    int32(fetchWait / time.Millisecond),
 		MinBytes:       1,
-		MaxBytes:       int32(f.MaxBytes),
+		MaxBytes:       maxBytes,
 		IsolationLevel: readCommitted,
 		SessionID:      0,
 		SessionEpoch:   noSession,
 		Topics: []fetch.RequestTopic{{
 			Topic: f.Topic,
 			Partitions: []fetch.RequestPartition{{
-				Partition: int32(f.Partition), CurrentLeaderEpoch: noEpoch, FetchOffset: offset,
-				LogStartOffset: -1, PartitionMaxBytes: int32(f.MaxBytes),
+				Partition: partition, CurrentLeaderEpoch: noEpoch, FetchOffset: offset,
+				LogStartOffset: -1, PartitionMaxBytes: maxBytes,
 			}},
 		}},
 	})
@@ -131,7 +134,7 @@ func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, maxRecord
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("next record: %w", err)
 		}
 		out.Next = max(out.Next, r.Offset+1)
 		if drop || r.Offset < offset {
@@ -154,7 +157,7 @@ func readControl(b *protocol.ControlBatch, aborted *aborted, out *Page) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("next control record: %w", err)
 		}
 		out.Next = max(out.Next, r.Offset+1)
 		key, err := readBytes(r.Key) // version and type, 2 bytes each
@@ -195,8 +198,10 @@ func readBytes(b protocol.Bytes) ([]byte, error) {
 		return nil, nil
 	}
 	out := make([]byte, b.Len())
-	_, err := io.ReadFull(b, out)
-	return out, err
+	if _, err := io.ReadFull(b, out); err != nil {
+		return nil, fmt.Errorf("key or value: %w", err)
+	}
+	return out, nil
 }
 
 func closeRecord(r *protocol.Record) {

@@ -35,7 +35,8 @@ func delivery(value string) *job.Delivery {
 		Key:    []byte("the-job's-key"), Value: []byte(value),
 		Headers: []job.Header{
 			{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")},
-			{Key: "tracestate", Value: []byte("vendor=1")}, {Key: "mine", Value: []byte("stays away")},
+			{Key: "tracestate", Value: []byte("vendor=1")},
+			{Key: "mine", Value: []byte("stays away")},
 			{Key: "dlq-replay-count", Value: []byte("2")},
 		},
 	}

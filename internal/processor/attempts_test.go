@@ -303,10 +303,10 @@ func TestPanics(t *testing.T) {
 			first := true
 			k := w.start(fakes{
 				reply: func(_ context.Context, c call) (wxclient.Answer, error) {
-					switch {
-					case at == opPark:
+					switch at {
+					case opPark:
 						return wxclient.Answer{}, fault(wxclient.ClassTransient, 500, "")
-					case at == opFail:
+					case opFail:
 						return wxclient.Answer{}, fault(wxclient.ClassRefused, 400, "")
 					}
 					return w.take(c.id), nil

@@ -386,8 +386,7 @@ func (a api) Reply(ctx context.Context, host wxclient.Host, _ *wxclient.Merchant
 		answer, err = a.k.reply(ctx, call{host: host, id: b.ID, body: string(body), attempt: n})
 		return err
 	})
-	var e *wxclient.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*wxclient.Error](err); ok {
 		e.Host = host
 	}
 	return answer, err

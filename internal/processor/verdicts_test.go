@@ -73,7 +73,7 @@ func TestOtherContentUnderTheSameID(t *testing.T) {
 			k.deliver(d)
 			w.eventually("waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
 		}, true},
-		{"conflicts with one under way", func(t *testing.T, w *world, d job.Delivery) {
+		{"conflicts with one under way", func(_ *testing.T, w *world, d job.Delivery) {
 			k := w.start(fakes{reply: func(ctx context.Context, _ call) (wxclient.Answer, error) {
 				<-ctx.Done()
 				return wxclient.Answer{}, &wxclient.Error{Class: wxclient.ClassCanceled, Sent: true}
@@ -205,7 +205,7 @@ func TestExpiry(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		open := make(chan struct{})
-		k := w.start(fakes{reply: func(ctx context.Context, c call) (wxclient.Answer, error) {
+		k := w.start(fakes{reply: func(_ context.Context, c call) (wxclient.Answer, error) {
 			if c.id == "first" {
 				<-open
 			}
@@ -258,7 +258,7 @@ func TestExpiry(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		over := time.After(200 * time.Millisecond)
-		k := w.start(fakes{reply: func(_ context.Context, c call) (wxclient.Answer, error) {
+		k := w.start(fakes{reply: func(context.Context, call) (wxclient.Answer, error) {
 			<-over
 			return wxclient.Answer{}, fault(wxclient.ClassHostFailed, 0, "")
 		}})
@@ -490,8 +490,7 @@ func TestDrain(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		open := make(chan struct{})
-		var k *worker
-		k = w.start(fakes{reply: func(_ context.Context, c call) (wxclient.Answer, error) {
+		k := w.start(fakes{reply: func(_ context.Context, c call) (wxclient.Answer, error) {
 			<-open
 			if c.id == "good" {
 				return w.take(c.id), nil

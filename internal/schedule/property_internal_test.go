@@ -72,7 +72,7 @@ func (w *world) add(ss *Session, session int) {
 		task.ExpiresAt = time.Now().Add(w.ms(800))
 	case w.chance(5):
 		task.Lane = ""
-	case w.chance(5):
+	case w.chance(5): //nolint:gocritic // each time another draw
 		task.Ungated, task.Lane = true, ""
 	}
 	b.expires = task.ExpiresAt
@@ -284,14 +284,16 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		go func() {
 			for j := range 100 {
 				parks := j % 2
-				ss.Add(&Task{MchID: fmt.Sprint(i % 5), Lane: fmt.Sprint(i, j%3), Finished: left.Done,
+				ss.Add(&Task{
+					MchID: fmt.Sprint(i % 5), Lane: fmt.Sprint(i, j%3), Finished: left.Done,
 					Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 						g.Done(time.Now(), grant, gate.Succeeded)
 						if parks--; parks >= 0 {
 							return ParkUntil(time.Now())
 						}
 						return Finish()
-					}})
+					},
+				})
 			}
 		}()
 	}

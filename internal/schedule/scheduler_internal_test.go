@@ -107,7 +107,8 @@ func TestLaneKeepsItsOrderAndOthersDoNotWait(t *testing.T) {
 		for i := range 3 {
 			parks := 2 - i
 			for _, lane := range []string{"a", "b"} {
-				ss.Add(&Task{MchID: "1", Lane: lane, Finished: func() { done.add("%s%d", lane, i) },
+				ss.Add(&Task{
+					MchID: "1", Lane: lane, Finished: func() { done.add("%s%d", lane, i) },
 					Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 						g.Done(time.Now(), grant, gate.Succeeded)
 						if lane == "a" && parks > 0 {
@@ -115,7 +116,8 @@ func TestLaneKeepsItsOrderAndOthersDoNotWait(t *testing.T) {
 							return ParkUntil(time.Now().Add(time.Second))
 						}
 						return Finish()
-					}})
+					},
+				})
 			}
 		}
 		synctest.Wait()
@@ -134,19 +136,23 @@ func TestAdvanceLetsTheNextTaskGoOn(t *testing.T) {
 		s := run(t, Config{Gate: openGate{}})
 		ss := s.NewSession()
 		var events notes
-		ss.Add(&Task{MchID: "1", Lane: "a", Finished: func() { events.add("first finished") },
+		ss.Add(&Task{
+			MchID: "1", Lane: "a", Finished: func() { events.add("first finished") },
 			Step: func(_ context.Context, task *Task, _ *gate.Grant) Next {
 				time.Sleep(time.Second)
 				task.Advance()
 				task.Advance()
 				time.Sleep(time.Second)
 				return Finish()
-			}})
-		ss.Add(&Task{MchID: "1", Lane: "a", Finished: func() { events.add("second finished") },
+			},
+		})
+		ss.Add(&Task{
+			MchID: "1", Lane: "a", Finished: func() { events.add("second finished") },
 			Step: func(context.Context, *Task, *gate.Grant) Next {
 				events.add("second began")
 				return Finish()
-			}})
+			},
+		})
 		time.Sleep(500 * time.Millisecond)
 		require.Empty(t, events.get(), "while the first task is at work")
 		time.Sleep(3 * time.Second)
@@ -203,7 +209,8 @@ func TestExpiryDuringAStepEndsTheWaitThatFollows(t *testing.T) {
 		ss := s.NewSession()
 		start := time.Now()
 		var events, next notes
-		ss.Add(&Task{MchID: "1", Lane: "a", ExpiresAt: start.Add(time.Second), Finished: func() { events.add("finished") },
+		ss.Add(&Task{
+			MchID: "1", Lane: "a", ExpiresAt: start.Add(time.Second), Finished: func() { events.add("finished") },
 			Step: func(_ context.Context, task *Task, grant *gate.Grant) Next {
 				events.add("step at %s, expired %t", time.Since(start).Truncate(10*time.Millisecond), task.Expired())
 				if grant != nil {
@@ -215,12 +222,15 @@ func TestExpiryDuringAStepEndsTheWaitThatFollows(t *testing.T) {
 					return ParkUntil(start.Add(10 * time.Second)) // its end cannot be recorded now
 				}
 				return Finish()
-			}})
-		ss.Add(&Task{MchID: "1", Lane: "a", Finished: func() { next.add("finished") },
+			},
+		})
+		ss.Add(&Task{
+			MchID: "1", Lane: "a", Finished: func() { next.add("finished") },
 			Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 				g.Done(time.Now(), grant, gate.Answered)
 				return Finish()
-			}})
+			},
+		})
 		time.Sleep(5 * time.Second)
 		require.Empty(t, next.get(), "the next task of the lane has not begun: the end of the first is not recorded")
 		time.Sleep(time.Minute)
@@ -242,7 +252,8 @@ func TestMerchantsShareSlotsThatComeBackOneAtATime(t *testing.T) {
 		calls := map[string]int{}
 		for i := range 300 {
 			for _, id := range []string{"1", "2", "3"} {
-				ss.Add(&Task{MchID: id, Lane: fmt.Sprint(id, i), Finished: func() {},
+				ss.Add(&Task{
+					MchID: id, Lane: fmt.Sprint(id, i), Finished: func() {},
 					Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 						time.Sleep(time.Duration(90+rand.IntN(20)) * time.Millisecond)
 						g.Done(time.Now(), grant, gate.Succeeded)
@@ -250,7 +261,8 @@ func TestMerchantsShareSlotsThatComeBackOneAtATime(t *testing.T) {
 						calls[id]++
 						mu.Unlock()
 						return Finish()
-					}})
+					},
+				})
 			}
 		}
 		time.Sleep(10 * time.Second)
@@ -274,12 +286,14 @@ func TestMerchantThatIsHeldKeepsNobodyElse(t *testing.T) {
 		var done notes
 		for _, id := range []string{"1", "2"} {
 			for i := range 100 {
-				ss.Add(&Task{MchID: id, Lane: fmt.Sprint(id, i), Finished: func() { done.add("%s", id) },
+				ss.Add(&Task{
+					MchID: id, Lane: fmt.Sprint(id, i), Finished: func() { done.add("%s", id) },
 					Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 						time.Sleep(time.Millisecond)
 						g.Done(time.Now(), grant, gate.Succeeded)
 						return Finish()
-					}})
+					},
+				})
 			}
 		}
 		time.Sleep(time.Second)
@@ -326,8 +340,10 @@ func TestDispatcherShowsThatItIsNotStuck(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	waiting := func(step func(context.Context) Next, finished *notes) *Task {
-		return &Task{MchID: "1", Lane: "a", Finished: func() { finished.add("finished") },
-			Step: func(ctx context.Context, _ *Task, _ *gate.Grant) Next { return step(ctx) }}
+		return &Task{
+			MchID: "1", Lane: "a", Finished: func() { finished.add("finished") },
+			Step: func(ctx context.Context, _ *Task, _ *gate.Grant) Next { return step(ctx) },
+		}
 	}
 	t.Run("drops what waits and waits for what is at work", func(t *testing.T) {
 		t.Parallel()
@@ -422,7 +438,7 @@ func TestDrain(t *testing.T) {
 
 // TestParkedAndQueuedTasksCostNoGoroutineAndLittleMemory: 10,000 tasks wait in 10,000 lanes.
 //
-//nolint:paralleltest // it measures the process
+// Not parallel: it measures the process.
 func TestParkedAndQueuedTasksCostNoGoroutineAndLittleMemory(t *testing.T) {
 	const tasks = 10_000
 	s := run(t, Config{Gate: openGate{}})
@@ -430,8 +446,10 @@ func TestParkedAndQueuedTasksCostNoGoroutineAndLittleMemory(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	before := heapInUse()
 	for i := range tasks {
-		ss.Add(&Task{MchID: "1", Lane: fmt.Sprint(i), ExpiresAt: time.Now().Add(time.Hour), Finished: func() {},
-			Step: func(context.Context, *Task, *gate.Grant) Next { return ParkUntil(time.Now().Add(time.Hour)) }})
+		ss.Add(&Task{
+			MchID: "1", Lane: fmt.Sprint(i), ExpiresAt: time.Now().Add(time.Hour), Finished: func() {},
+			Step: func(context.Context, *Task, *gate.Grant) Next { return ParkUntil(time.Now().Add(time.Hour)) },
+		})
 	}
 	require.Eventually(t, func() bool { return s.Counts() == Counts{Parked: tasks} }, 10*time.Second, time.Millisecond,
 		"all tasks are to be parked")
@@ -498,11 +516,13 @@ func BenchmarkThroughput(b *testing.B) {
 				ss := s.NewSession()
 				for i := range 100_000 {
 					left.Add(1)
-					ss.Add(&Task{MchID: "1", Lane: fmt.Sprint(i % lanes), Finished: left.Done,
+					ss.Add(&Task{
+						MchID: "1", Lane: fmt.Sprint(i % lanes), Finished: left.Done,
 						Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
 							g.Done(time.Now(), grant, gate.Succeeded)
 							return Finish()
-						}})
+						},
+					})
 				}
 				left.Wait()
 				ss.Drain(ctx)

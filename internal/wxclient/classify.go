@@ -169,7 +169,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		if err != nil || n > uint64(maxRetryAfter/time.Second) {
 			return maxRetryAfter
 		}
-		return time.Duration(n) * time.Second //nolint:gosec // at most 3600
+		return time.Duration(n) * time.Second
 	}
 	t, err := http.ParseTime(v)
 	if err != nil {

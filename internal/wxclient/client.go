@@ -242,8 +242,7 @@ func (c *Client) judge(host Host, m *Merchant, resp *http.Response, body []byte)
 		Class: ClassUnknown, Host: host, Status: resp.StatusCode, Sent: true,
 		RequestID: requestID(resp.Header), Err: err,
 	}
-	var keyErr *unknownKeyError
-	if errors.As(err, &keyErr) {
+	if keyErr, ok := errors.AsType[*unknownKeyError](err); ok {
 		e.Class, e.KeyID = ClassUnknownKey, keyErr.id
 	}
 	e.Code, e.Message, e.Detail = parseError(body)

@@ -84,8 +84,7 @@ func (e *wireError) Error() string { return e.text }
 func (e *wireError) Unwrap() error { return e.err }
 
 func quiet(err error) error {
-	var protocol textproto.ProtocolError
-	if errors.As(err, &protocol) { // whose text has the whole line, unquoted
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok { // whose text has the whole line, unquoted
 		return &wireError{text: "answer is not HTTP: malformed header", err: err}
 	}
 	text, _, quoted := strings.Cut(err.Error(), `"`)

@@ -47,8 +47,7 @@ func ExampleClient_Reply() {
 
 	_, err = client.Reply(context.Background(), wxclient.Primary, merchant, "2002/1", []byte("{}"))
 	fmt.Println(err)
-	var e *wxclient.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*wxclient.Error](err); ok {
 		fmt.Println(e.Class, e.RetryAfter, e.Sent)
 	}
 	// Output:

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,8 +65,8 @@ func TestParsePrivateKey(t *testing.T) {
 		{"not PEM", []byte("MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKg"), "not PEM"},
 		{"DER", d.pkcs1, "not PEM"},
 		{"cut off", good[:len(good)/2], "not PEM"},
-		{"trailing text", append(good[:len(good):len(good)], "garbage"...), "behind the first PEM block"},
-		{"two keys", append(good[:len(good):len(good)], good...), "behind the first PEM block"},
+		{"trailing text", append(slices.Clip(good), "garbage"...), "behind the first PEM block"},
+		{"two keys", append(slices.Clip(good), good...), "behind the first PEM block"},
 		{"not DER inside", block("PRIVATE KEY", []byte("secret stuff")), "private key: asn1"},
 		{"PKCS #1 labelled PKCS #8", block("PRIVATE KEY", d.pkcs1), "private key: x509"},
 		{"public key", block("PUBLIC KEY", d.pkix), "a public key, want the merchant's private key"},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -49,14 +50,14 @@ func afterRequest(t *testing.T, then func(conn net.Conn)) string {
 }
 
 func say(s string) func(net.Conn) {
-	return func(conn net.Conn) { io.WriteString(conn, s) } //nolint:errcheck // the client may be gone
+	return func(conn net.Conn) { io.WriteString(conn, s) }
 }
 
 // hold waits until the other side is gone.
-func hold(conn net.Conn) { io.Copy(io.Discard, conn) } //nolint:errcheck // an error is the end, too
+func hold(conn net.Conn) { io.Copy(io.Discard, conn) }
 
 func reset(conn net.Conn) {
-	conn.(*net.TCPConn).SetLinger(0) //nolint:errcheck,forcetypeassert // raw servers are TCP
+	conn.(*net.TCPConn).SetLinger(0)
 }
 
 func TestFaultsOnTheWire(t *testing.T) {
@@ -74,7 +75,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 		{"refused", closedPort(t), wxclient.ClassHostFailed, 0, false, syscall.ECONNREFUSED, "connection refused"},
 		{
 			"reset while the request is written", rawServer(t, func(conn net.Conn) {
-				io.ReadFull(conn, make([]byte, 1)) //nolint:errcheck // the client may be gone
+				io.ReadFull(conn, make([]byte, 1))
 				reset(conn)
 			}),
 			wxclient.ClassHostFailed, 0, true, nil, "",
@@ -92,7 +93,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 			wxclient.ClassHostFailed, 0, true, context.DeadlineExceeded, "no complete answer within 500ms",
 		},
 		{
-			"never reads", rawServer(t, func(conn net.Conn) { <-t.Context().Done() }),
+			"never reads", rawServer(t, func(net.Conn) { <-t.Context().Done() }),
 			wxclient.ClassHostFailed, 0, true, context.DeadlineExceeded, "no complete answer within",
 		},
 		{
@@ -250,7 +251,7 @@ func TestAServerThatEchoesIsNotQuoted(t *testing.T) {
 	for _, head := range []string{"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nno colon: ", `HTTP/1.1 "`} {
 		u := rawServer(t, func(conn net.Conn) {
 			say(head)(conn)
-			io.Copy(conn, conn) //nolint:errcheck // the client hangs up
+			io.Copy(conn, conn)
 		})
 		c := newClient(t, wxclient.Config{PrimaryURL: u, Timeout: short})
 		_, err := c.Reply(t.Context(), wxclient.Primary, newMerchant(t), complaintID, replyBody)
@@ -312,10 +313,8 @@ func tlsServer(t *testing.T, change func(*httptest.Server)) (u string, roots *x5
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		for name, values := range h {
-			w.Header()[name] = values
-		}
-		io.WriteString(w, okBody) //nolint:errcheck // the client may be gone
+		maps.Copy(w.Header(), h)
+		io.WriteString(w, okBody)
 	}))
 	s.EnableHTTP2 = true // which the client is not to take up
 	change(s)
@@ -354,7 +353,7 @@ func TestTLSFaultsAreNotSent(t *testing.T) {
 		{"name that the certificate does not have", quietly, true, "localhost", "localhost"},
 		{"TLS 1.1", func(s *httptest.Server) {
 			quietly(s)
-			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // on purpose
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 		}, true, "127.0.0.1", "protocol version"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -409,7 +408,7 @@ func TestADeadConnectionCostsOneRequestOnly(t *testing.T) {
 			var requests atomic.Int64
 			u := rawServer(t, func(conn net.Conn) {
 				r := bufio.NewReader(conn)
-				for n := 0; n < 2; n++ {
+				for n := range 2 {
 					if _, err := readRequest(r); err != nil {
 						return
 					}
@@ -497,10 +496,10 @@ func TestCancelledByTheCaller(t *testing.T) {
 				}
 				hold(conn)
 			})
-			real := &http.Transport{}
-			defer real.CloseIdleConnections()
+			inner := &http.Transport{}
+			defer inner.CloseIdleConnections()
 			c := newClient(t, wxclient.Config{PrimaryURL: u, Transport: fake(func(req *http.Request) (*http.Response, error) {
-				resp, err := real.RoundTrip(req)
+				resp, err := inner.RoundTrip(req)
 				if err == nil {
 					cancel(errDraining)
 				}

@@ -2,6 +2,7 @@ package wxclient_test
 
 import (
 	"crypto/rsa"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,9 +23,7 @@ func TestOnlyGoodSignaturesAreSuccess(t *testing.T) {
 		return func(t *testing.T, h http.Header) {
 			t.Helper()
 			clear(h)
-			for name, values := range signedHeaderAt(t, okBody, testNow().Add(d)) {
-				h[name] = values
-			}
+			maps.Copy(h, signedHeaderAt(t, okBody, testNow().Add(d)))
 		}
 	}
 	resigned := func(timestamp, nonce string) func(*testing.T, http.Header) {

@@ -16,7 +16,7 @@ import (
 	"replyworker/internal/wxsim"
 )
 
-var small = wxsim.Params{KeyBits: 1024} //nolint:gochecknoglobals // Quick to make.
+var small = wxsim.Params{KeyBits: 1024} // Quick to make.
 
 func TestPrepareMakesThenReadsAgain(t *testing.T) {
 	t.Parallel()

@@ -84,9 +84,9 @@ func testScriptCacheLost(t *testing.T, e env) {
 // testAnswersLost cuts the connection after each step was done and before it was answered. The client
 // repeats the call, and the answer must be the one that was lost.
 func testAnswersLost(t *testing.T, e env) {
-	proxy := NewProxy(t, address(t, e.srv))
+	proxy := NewProxy(t, e.srv.Where().Addrs[0])
 	s := Store(t, e.srv, func(c *dedupe.Config) {
-		c.URL, c.Lease, c.PoolSize = via(t, e.srv, proxy.Addr()), lease, 1
+		c.Server.Addrs, c.Lease, c.PoolSize = []string{proxy.Addr()}, lease, 1
 	})
 	c := record("jobs/0/1/1", contentX)
 	lose := func(name string, step func() (any, error), want any) {

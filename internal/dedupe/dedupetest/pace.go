@@ -85,7 +85,11 @@ func testPaceOdd(t *testing.T, e env) {
 	require.InDelta(t, 3+3000*0.03, total, 2, "3 at once and 0.03 a second for 3000 seconds")
 
 	for _, p := range []dedupe.Pace{
-		{}, {Rate: 1}, {Rate: -1, Burst: 1}, {Rate: math.NaN(), Burst: 1}, {Rate: math.Inf(1), Burst: 1},
+		{},
+		{Rate: 1},
+		{Rate: -1, Burst: 1},
+		{Rate: math.NaN(), Burst: 1},
+		{Rate: math.Inf(1), Burst: 1},
 		{Rate: 2e6, Burst: 1},
 	} {
 		_, _, err := e.TakePace(t.Context(), "1", p, 1)

@@ -4,8 +4,6 @@ package dedupetest
 
 import (
 	"bufio"
-	"fmt"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,8 +19,8 @@ import (
 
 // Server is a Redis with keys of its own for one test, and a clock that the test moves.
 type Server interface {
-	// URL is for dedupe.Config.
-	URL() string
+	// Where is for dedupe.Config.
+	Where() dedupe.Server
 	// Prefix is for dedupe.Config; no other test has it.
 	Prefix() string
 	// Advance moves the time of all keys under Prefix.
@@ -34,7 +32,7 @@ type Server interface {
 // Store opens a Store on srv, with the defaults where change is nil, and closes it when the test ends.
 func Store(t testing.TB, srv Server, change func(*dedupe.Config)) *dedupe.Store {
 	t.Helper()
-	cfg := dedupe.Config{URL: srv.URL(), Prefix: srv.Prefix()}
+	cfg := dedupe.Config{Server: srv.Where(), Prefix: srv.Prefix()}
 	if change != nil {
 		change(&cfg)
 	}
@@ -61,8 +59,8 @@ func NewFake(t testing.TB) *Fake {
 	return f
 }
 
-// URL implements Server.
-func (f *Fake) URL() string { return "redis://" + f.Addr() }
+// Where implements Server.
+func (f *Fake) Where() dedupe.Server { return dedupe.Server{Addrs: []string{f.Addr()}} }
 
 // Prefix implements Server.
 func (f *Fake) Prefix() string { return "replyworker" }
@@ -78,21 +76,23 @@ func (f *Fake) Advance(t testing.TB, d time.Duration) {
 // Do implements Server.
 func (f *Fake) Do(t testing.TB, args ...string) string {
 	t.Helper()
-	return do(t, dial(t, f.URL()), args...)
+	return do(t, dial(t, f.Where()), args...)
 }
 
 // Real is a server that somebody else runs. Its clock cannot be moved, so Advance moves what the keys
 // say about time into the past instead.
 type Real struct {
-	url    string
+	where  dedupe.Server
 	prefix string
 	client *proto.Client
 }
 
-// NewReal uses the server at rawURL, a redis:// URL of one server, and deletes its keys in the end.
+// NewReal uses the server at rawURL, redis://[user:password@]host:port[/db], and deletes its keys in
+// the end.
 func NewReal(t testing.TB, rawURL string) *Real {
 	t.Helper()
-	r := &Real{url: rawURL, prefix: "test-" + dedupe.NewToken(), client: dial(t, rawURL)}
+	where := parse(t, rawURL)
+	r := &Real{where: where, prefix: "test-" + dedupe.NewToken(), client: dial(t, where)}
 	t.Cleanup(func() {
 		for _, key := range r.keys(t) {
 			r.Do(t, "DEL", key)
@@ -101,8 +101,8 @@ func NewReal(t testing.TB, rawURL string) *Real {
 	return r
 }
 
-// URL implements Server.
-func (r *Real) URL() string { return r.url }
+// Where implements Server.
+func (r *Real) Where() dedupe.Server { return r.where }
 
 // Prefix implements Server.
 func (r *Real) Prefix() string { return r.prefix }
@@ -173,18 +173,33 @@ func scanPage(t testing.TB, wire string) (cursor string, keys []string) {
 	return cursor, keys
 }
 
-func dial(t testing.TB, rawURL string) *proto.Client {
+// parse reads the URL of a test server. Nothing of it is printed but the host.
+func parse(t testing.TB, rawURL string) dedupe.Server {
 	t.Helper()
 	u, err := url.Parse(rawURL)
-	require.NoError(t, err)
-	c, err := proto.Dial(u.Host)
+	require.True(t, err == nil && u.Scheme == "redis" && u.Port() != "", "the test URL is not redis://host:port")
+	where := dedupe.Server{Addrs: []string{u.Host}, Username: u.User.Username()}
+	where.Password, _ = u.User.Password()
+	if db := strings.Trim(u.Path, "/"); db != "" {
+		where.DB, err = strconv.Atoi(db)
+		require.NoError(t, err)
+	}
+	return where
+}
+
+func dial(t testing.TB, where dedupe.Server) *proto.Client {
+	t.Helper()
+	c, err := proto.Dial(where.Addrs[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	if password, ok := u.User.Password(); ok {
-		do(t, c, "AUTH", password)
+	switch {
+	case where.Username != "":
+		do(t, c, "AUTH", where.Username, where.Password)
+	case where.Password != "":
+		do(t, c, "AUTH", where.Password)
 	}
-	if db := strings.Trim(u.Path, "/"); db != "" && db != "0" {
-		do(t, c, "SELECT", db)
+	if where.DB != 0 {
+		do(t, c, "SELECT", strconv.Itoa(where.DB))
 	}
 	return c
 }
@@ -195,23 +210,4 @@ func do(t testing.TB, c *proto.Client, args ...string) string {
 	require.NoError(t, err, "command %q", args)
 	require.False(t, strings.HasPrefix(answer, "-"), "command %q: %s", args, answer)
 	return answer
-}
-
-// via is the URL of srv with the address of something in between.
-func via(t testing.TB, srv Server, addr string) string {
-	t.Helper()
-	u, err := url.Parse(srv.URL())
-	require.NoError(t, err)
-	u.Host = addr
-	return u.String()
-}
-
-// address is the address of srv.
-func address(t testing.TB, srv Server) string {
-	t.Helper()
-	u, err := url.Parse(srv.URL())
-	require.NoError(t, err)
-	_, _, err = net.SplitHostPort(u.Host)
-	require.NoError(t, err, fmt.Sprintf("the test URL %s needs a port", u.Redacted()))
-	return u.Host
 }

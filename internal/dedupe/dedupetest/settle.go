@@ -1,7 +1,6 @@
 package dedupetest
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -289,6 +288,6 @@ func testDetails(t *testing.T, e env) {
 func requireReason(t testing.TB, want dedupe.Reason, err error) {
 	t.Helper()
 	var e *dedupe.Error
-	require.True(t, errors.As(err, &e), "want a *dedupe.Error with reason %s, got %v", want, err)
+	require.ErrorAs(t, err, &e, "want a *dedupe.Error with reason %s, got %v", want, err)
 	require.Equal(t, want, e.Reason, "%v", err)
 }
