@@ -29,10 +29,11 @@ import (
 const (
 	// A batch lasts about so long, unless that would be slower or faster than these rates.
 	batchLasts         = 6 * time.Second
-	slowest, fastest   = 40.0, 400.0
+	slowest, fastest   = 5.0, 400.0
 	settleTimeout      = time.Minute      // for the last outcomes of a batch
 	interruptedTimeout = 10 * time.Second // the same after Ctrl-C
 	pollEvery          = 50 * time.Millisecond
+	enqueueTimeout     = 10 * time.Second
 	controlTimeout     = 5 * time.Second
 )
 
@@ -268,6 +269,9 @@ func (d *demo) enqueue(ctx context.Context, p *kafkaio.Publisher, r record) erro
 	if r.key != "" {
 		m.Key = []byte(r.key)
 	}
+	// Not cut short by Ctrl-C: nobody would know whether the job is on the topic.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
+	defer cancel()
 	if err := p.Publish(ctx, m); err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
