@@ -231,3 +231,17 @@ func TestRedisIsAway(t *testing.T) {
 	}
 	require.NoError(t, w.stop())
 }
+
+// TestAHeldMerchantWithOneComplaintIsProbedUntilItRecovers holds that the only complaint there is
+// probes again, although it probed last.
+func TestAHeldMerchantWithOneComplaintIsProbedUntilItRecovers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindStatus, Status: 401, Count: 2}))
+	b.run(nil)
+	b.produce(0, jobValue("the-only-one", "a", "hello", nil), jobValue("the-only-one", "b", "hello", nil))
+	for _, e := range b.outcomes(2) {
+		require.Equal(t, job.StatusSucceeded, e.Status)
+		require.Equal(t, 1, e.Attempts, "what a hold costs does not count")
+	}
+}

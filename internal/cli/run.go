@@ -8,6 +8,8 @@ import (
 
 	"replyworker/internal/app"
 	"replyworker/internal/config"
+	"replyworker/internal/dedupe"
+	"replyworker/internal/kafkaio"
 )
 
 func newRunCommand(s *state) *cobra.Command {
@@ -50,8 +52,23 @@ func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	err = w.Run(ctx)
-	if errors.Is(err, app.ErrStart) {
-		return withHint(err, "check kafka-brokers and redis-url (worker config print shows where each value comes from)")
+	return withStartHint(err)
+}
+
+// withStartHint says what to look at where the worker could not start.
+func withStartHint(err error) error {
+	if !errors.Is(err, app.ErrStart) {
+		return err
 	}
-	return err
+	if _, ok := errors.AsType[*kafkaio.MissingTopicsError](err); ok {
+		return err // it names the command
+	}
+	setting := "kafka-brokers"
+	if e, ok := errors.AsType[*dedupe.Error](err); ok {
+		if hint := e.Hint(); hint != "" {
+			return withHint(err, hint)
+		}
+		setting = "redis-url"
+	}
+	return withHint(err, "check "+setting+" (`worker config print` shows where it comes from)")
 }

@@ -11,15 +11,24 @@ import (
 
 func newSchemaCommand(s *state) *cobra.Command {
 	names := job.SchemaNames()
-	return &cobra.Command{
-		Use:       "schema NAME",
-		Short:     "print the JSON Schema of the jobs or the outcomes",
-		GroupID:   groupSetup,
-		Example:   "  worker schema job > job.schema.json\n  worker schema outcome",
+	validation := string(job.Strict)
+	cmd := &cobra.Command{
+		Use:     "schema NAME",
+		Short:   "print the JSON Schema of the jobs or the outcomes",
+		GroupID: groupSetup,
+		Example: "  worker schema job > job.schema.json\n  worker schema job --validation lenient\n" +
+			"  worker schema outcome",
 		Args:      exactArgs("NAME (" + strings.Join(names, ", ") + ")"),
 		ValidArgs: names,
 		RunE: func(_ *cobra.Command, args []string) error {
-			schema, found := job.Schema(args[0])
+			name := args[0]
+			switch {
+			case validation != string(job.Strict) && validation != string(job.Lenient):
+				return usagef("--validation %s: must be strict or lenient", validation)
+			case name == "job" && validation == string(job.Lenient):
+				name = "job-lenient"
+			}
+			schema, found := job.Schema(name)
 			if !found {
 				return unknownArg("schema", args[0], names)
 			}
@@ -29,4 +38,6 @@ func newSchemaCommand(s *state) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&validation, "validation", validation, "the schema of jobs as this validation takes them: strict, lenient")
+	return cmd
 }

@@ -353,7 +353,7 @@ func serviceSettings() []Setting {
 		},
 		{
 			Name: "admin-token-file", Secret: true,
-			Help:  "file of the token that the address asks for; needed where admin-addr is not loopback",
+			Help:  "file of the token that admin-addr asks for, save for /livez, /readyz and /metrics; needed where it is not loopback",
 			value: fileValue(func(c *Config) *string { return &c.AdminTokenFile }),
 		},
 		{

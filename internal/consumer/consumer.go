@@ -21,8 +21,12 @@ const (
 	watchInterval  = 5 * time.Second
 	commitInterval = 500 * time.Millisecond
 	drainMargin    = 10 * time.Second // rebalance timeout over drain timeout
-	smallestFetch  = 64 << 10
-	largestFetch   = 512 << 10
+	// groupTimeout bounds one request to the group's coordinator, leaveTimeout the leaving as a whole:
+	// with a broker that hangs, stopping takes drain-timeout and at most 8 s more.
+	groupTimeout  = 3 * time.Second
+	leaveTimeout  = 5 * time.Second
+	smallestFetch = 64 << 10
+	largestFetch  = 512 << 10
 )
 
 // Config sets a Consumer up.
@@ -62,8 +66,9 @@ func New(cfg Config) (*Consumer, error) {
 	return c, nil
 }
 
-// ErrCutOff says that the time to drain was over before the calls under way were.
-var ErrCutOff = errors.New("drain timeout: calls under way were cut off, and their jobs will be delivered again")
+// ErrCutOff says that the time to drain was over before what was under way.
+var ErrCutOff = errors.New(
+	"drain timeout: calls, or outcomes that could not be published, were cut off; their jobs will come again")
 
 // Run consumes until ctx ends, drains, and leaves the group. It returns ErrCutOff where calls had to
 // be cut off.
@@ -73,6 +78,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
 		HeartbeatInterval: heartbeat, SessionTimeout: c.cfg.SessionTimeout,
 		RebalanceTimeout: c.cfg.DrainTimeout + drainMargin, JoinGroupBackoff: joinBackoff,
+		Timeout:               groupTimeout,
 		WatchPartitionChanges: true, PartitionWatchInterval: watchInterval,
 		StartOffset: kafka.FirstOffset,
 	})
@@ -89,14 +95,20 @@ func (c *Consumer) Run(ctx context.Context) error {
 	<-ctx.Done()
 	// The generation that is being worked on drains while its heartbeats go on; only then do we leave.
 	clean := c.drainCurrent()
-	closed := make(chan struct{})
+	left := make(chan struct{})
 	go func() {
-		defer close(closed)
+		defer close(left)
 		_ = group.Close() // always nil
+		stopNext()
+		<-nextDone
 	}()
-	<-closed
-	stopNext()
-	<-nextDone
+	select {
+	case <-left:
+	case <-time.After(leaveTimeout):
+		// A broker that does not answer finds out by itself, after the session timeout.
+		c.cfg.Log.Warn().Msg("leaving the consumer group takes too long; going without")
+		stopNext()
+	}
 	if !clean {
 		return ErrCutOff
 	}

@@ -112,9 +112,11 @@ func (g *generation) drain() {
 	g.clean = g.session.Drain(ctx)
 	close(over)
 	wg.Wait()
-	g.commit(false)
+	if g.clean { // else the broker is probably the reason, and a commit would wait for it too
+		g.commit(false)
+	}
 	if !g.clean {
-		g.log.Warn().Dur("drain_timeout", g.consumer.cfg.DrainTimeout).Msg("calls under way were cut off")
+		g.log.Warn().Dur("drain_timeout", g.consumer.cfg.DrainTimeout).Msg("drain timeout: what was under way was cut off")
 	}
 }
 

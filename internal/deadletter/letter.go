@@ -32,6 +32,7 @@ const (
 	HeaderReplayCount    = "dlq-replay-count"
 	HeaderValueOmitted   = "dlq-value-omitted"
 	HeaderHeadersOmitted = "dlq-headers-omitted"
+	HeaderKeyOmitted     = "dlq-key-omitted"
 )
 
 const maxMessageBytes = 1024
@@ -42,7 +43,7 @@ func replaced(name string) bool {
 	switch name {
 	case HeaderTopic, HeaderPartition, HeaderOffset, HeaderGroup, HeaderMessage, HeaderReason, HeaderAttempts,
 		HeaderMaybeSent, HeaderHTTPStatus, HeaderErrorCode, HeaderRequestID, HeaderFailedAt, HeaderFirstFailedAt,
-		HeaderReplayCount, HeaderValueOmitted, HeaderHeadersOmitted:
+		HeaderReplayCount, HeaderValueOmitted, HeaderHeadersOmitted, HeaderKeyOmitted:
 		return true
 	}
 	return false
@@ -142,5 +143,6 @@ func (p *Publisher) Publish(ctx context.Context, d *job.Delivery, r job.Result) 
 		return err
 	}
 	m.Key = nil
+	m.Headers = append(m.Headers, job.Header{Key: HeaderKeyOmitted, Value: []byte(strconv.Itoa(len(d.Key)))})
 	return p.topic.Publish(ctx, m)
 }

@@ -104,11 +104,21 @@ func (c *Client) roundTrip(ctx context.Context, req kafka.Request) (kafka.Respon
 	return c.transport.RoundTrip(ctx, c.addr, req) //nolint:wrapcheck // callers say what they asked for
 }
 
+// terse leaves out the name of kafka-go's function, which says nothing to an operator.
+func terse(err error) error {
+	if err != nil && strings.HasPrefix(err.Error(), "kafka.(*Client)") {
+		if inner := errors.Unwrap(err); inner != nil {
+			return inner
+		}
+	}
+	return err
+}
+
 // Ping asks a broker something that only a broker can answer. (Metadata come from a cache that
 // outlives the brokers.)
 func (c *Client) Ping(ctx context.Context) error {
 	if _, err := c.client.ApiVersions(ctx, &kafka.ApiVersionsRequest{}); err != nil {
-		return fmt.Errorf("kafka at %s: %w", strings.Join(c.brokers, ","), err)
+		return fmt.Errorf("kafka at %s: %w", strings.Join(c.brokers, ","), terse(err))
 	}
 	return nil
 }

@@ -222,6 +222,7 @@ func (c *Client) produce(ctx context.Context, topic string, partition int, messa
 	if errors.Is(err, kafka.MessageSizeTooLarge) {
 		return 0, ErrTooLarge
 	}
+	err = terse(err)
 	if err != nil {
 		return 0, err
 	}

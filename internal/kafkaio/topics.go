@@ -27,7 +27,7 @@ func (e *MissingTopicsError) Error() string {
 func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]int, error) {
 	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
 	if err != nil {
-		return nil, fmt.Errorf("kafka metadata from %s: %w", strings.Join(c.brokers, ","), err)
+		return nil, fmt.Errorf("kafka metadata: %w", terse(err))
 	}
 	found := map[string]int{}
 	for _, t := range res.Topics {
@@ -70,7 +70,7 @@ func (c *Client) CreateTopics(ctx context.Context, topics ...Topic) ([]string, e
 	}
 	res, err := c.client.CreateTopics(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("create topics: %w", err)
+		return nil, fmt.Errorf("create topics: %w", terse(err))
 	}
 	var made []string
 	var faults []error
@@ -109,7 +109,7 @@ func (c *Client) TopicConfig(ctx context.Context, topic string, names ...string)
 		}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read configuration of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("read configuration of topic %s: %w", topic, terse(err))
 	}
 	config := map[string]string{}
 	for _, r := range res.Resources {

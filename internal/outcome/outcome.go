@@ -71,6 +71,9 @@ func New(d *job.Delivery, j *job.Job, r job.Result) Event {
 		Labels:       j.Labels,
 		Source:       Source{Topic: d.Source.Topic, Partition: d.Source.Partition, Offset: d.Source.Offset},
 	}
+	if r.Reason == job.ReasonInvalidJob {
+		e.ErrorMessage = r.Detail // no API was asked; what is wrong with the job is what there is to say
+	}
 	if e.Labels == nil {
 		e.Labels = map[string]string{}
 	}

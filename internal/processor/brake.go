@@ -18,11 +18,13 @@ type brake struct {
 	runs map[string]*run
 }
 
-// run is a row of failures without a success between. Complaints are counted once: one complaint of
-// which every job is bad says nothing about the others. It has at most limit complaints.
+// run is a row of failures without a success between. One complaint of which every job is bad says
+// nothing about the others: it takes two.
 type run struct {
-	cause      string
-	complaints map[string]struct{}
+	cause    string
+	jobs     int
+	first    string // the complaint of the first
+	together bool   // another complaint is among them
 }
 
 func newBrake(limit int) *brake { return &brake{limit: limit, runs: map[string]*run{}} }
@@ -36,13 +38,12 @@ func (b *brake) failed(mchid, complaint, cause string) bool {
 	defer b.mu.Unlock()
 	r := b.runs[mchid]
 	if r == nil || r.cause != cause {
-		r = &run{cause: cause, complaints: map[string]struct{}{}}
+		r = &run{cause: cause, first: complaint}
 		b.runs[mchid] = r
 	}
-	if len(r.complaints) < b.limit {
-		r.complaints[complaint] = struct{}{}
-	}
-	return len(r.complaints) >= b.limit
+	r.jobs++
+	r.together = r.together || complaint != r.first
+	return r.jobs >= b.limit && r.together
 }
 
 func (b *brake) reset(mchid string) {

@@ -41,7 +41,8 @@ func TestBrakeFindsTheMerchantAtFault(t *testing.T) {
 		{"a success between", 3, row(2, "1", "x"), "1", failure{"1", "new", "x"}, false},
 		{"a success of another merchant between", 3, row(2, "1", "x"), "2", failure{"1", "new", "x"}, true},
 		{"failures of another merchant", 3, row(2, "2", "x"), "", failure{"1", "new", "x"}, false},
-		{"a limit of one", 1, nil, "", failure{"1", "new", "x"}, true},
+		{"one complaint and then another", 3, same(9), "", failure{"1", "new", "x"}, true},
+		{"two complaints in turn", 4, []failure{{"1", "a", "x"}, {"1", "b", "x"}, {"1", "a", "x"}}, "", failure{"1", "b", "x"}, true},
 		{"off", 0, row(100, "1", "x"), "", failure{"1", "new", "x"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,15 +58,6 @@ func TestBrakeFindsTheMerchantAtFault(t *testing.T) {
 				"whether the merchant is at fault after %v and then %v, limit %d", tt.before, tt.last, tt.limit)
 		})
 	}
-}
-
-func TestBrakeRemembersNoMoreThanItsLimit(t *testing.T) {
-	t.Parallel()
-	b := newBrake(20)
-	for i := range 10_000 {
-		b.failed("1", fmt.Sprint(i), "x")
-	}
-	require.Len(t, b.runs["1"].complaints, 20, "complaints remembered after 10,000 failures in a row, limit 20")
 }
 
 func TestCauseTellsFaultsApart(t *testing.T) {

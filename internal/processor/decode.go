@@ -29,7 +29,7 @@ func (w *work) decode() {
 	}
 	if w.p.cfg.Merchants[j.MchID] == nil {
 		unknown := j.Invalid(job.Problem{Pointer: "/mchid", Rule: fmt.Sprintf("%q is not a configured merchant", j.MchID)})
-		w.reject(j, unknown.Error())
+		w.reject(&unknown.Partial, unknown.Error())
 		return
 	}
 	w.job = j

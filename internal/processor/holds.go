@@ -107,17 +107,22 @@ func (k *keeper) refresh(ctx context.Context) {
 			if !localHeld {
 				k.log.Warn().Str("mchid", id).Str("kind", string(h.Kind)).Str("code", h.Code).Msg("merchant is held")
 			}
-			k.gate.SetHold(id, localHold(h))
+			k.gate.SetHold(id, k.localHold(h))
 		case localHeld:
 			k.letGo(id)
 		}
 	}
 }
 
-func localHold(h dedupe.Hold) gate.Hold {
+// localHold is a hold as the gate knows it. A probe that is due stays due since when it was: the job
+// that probed last may go again when no other has taken the probe for a while.
+func (k *keeper) localHold(h dedupe.Hold) gate.Hold {
+	at := time.Now().Add(h.NextProbe)
+	if local, held := k.gate.Held(h.MchID); held && h.NextProbe <= 0 && local.ProbeAt.Before(at) {
+		at = local.ProbeAt
+	}
 	return gate.Hold{
-		Kind: string(h.Kind), Code: h.Code, Message: h.Message, Since: h.Since,
-		ProbeAt: time.Now().Add(h.NextProbe), LastProbe: h.LastProbe,
+		Kind: string(h.Kind), Code: h.Code, Message: h.Message, Since: h.Since, ProbeAt: at, LastProbe: h.LastProbe,
 	}
 }
 
@@ -152,7 +157,7 @@ func (k *keeper) hold(ctx context.Context, mchid string, req dedupe.HoldRequest)
 		Kind: string(req.Kind), Code: req.Code, Message: req.Message, Since: now, ProbeAt: now.Add(req.First),
 	})
 	k.metrics.holds.WithLabelValues(string(req.Kind)).Inc()
-	k.log.Error().Str("mchid", mchid).Str("kind", string(req.Kind)).Str("code", req.Code).Str("message", req.Message).
+	k.log.Error().Str("mchid", mchid).Str("kind", string(req.Kind)).Str("code", req.Code).Str("cause", req.Message).
 		Msg("merchant is held: its jobs wait (worker holds list)")
 	k.mu.Lock()
 	k.unsaved[mchid], k.began[mchid] = req, now
@@ -170,7 +175,7 @@ func (k *keeper) save(ctx context.Context, mchid string, req dedupe.HoldRequest)
 	k.mu.Lock()
 	delete(k.unsaved, mchid)
 	k.mu.Unlock()
-	k.gate.SetHold(mchid, localHold(h))
+	k.gate.SetHold(mchid, k.localHold(h))
 }
 
 // mayProbe takes the probe of a held merchant from all workers, for the job of that lane.
@@ -190,7 +195,7 @@ func (k *keeper) mayProbe(ctx context.Context, mchid, lane string) bool {
 		}
 		return true
 	}
-	k.gate.SetHold(mchid, localHold(a.Hold))
+	k.gate.SetHold(mchid, k.localHold(a.Hold))
 	if a.Granted {
 		k.mu.Lock()
 		k.probes[mchid] = token
