@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"replyworker/internal/consumer"
@@ -426,4 +427,26 @@ func TestATopicMadeAnewIsReadFromItsBeginning(t *testing.T) {
 	b := c.join(&member{}, nil)
 	b.await(t, 1)
 	require.Equal(t, []string{"new"}, b.values())
+}
+
+// TestStoppingDoesNotWaitForACoordinatorThatHangs holds that a worker gets away from a broker that
+// takes requests and answers none.
+func TestStoppingDoesNotWaitForACoordinatorThatHangs(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.produce(0, "x")
+	m := c.join(&member{}, nil)
+	m.await(t, 1)
+	hang := make(chan struct{})
+	defer close(hang)
+	for _, key := range []kmsg.Key{kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.Heartbeat} {
+		c.kafka.Cluster().ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.kafka.Cluster().KeepControl()
+			c.kafka.Cluster().SleepControl(func() { <-hang })
+			return nil, nil, false
+		})
+	}
+	began := time.Now()
+	require.NoError(t, m.stop())
+	require.Less(t, time.Since(began), 12*time.Second)
 }
