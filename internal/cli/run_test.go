@@ -90,3 +90,15 @@ func TestDemoThroughTheCommandLine(t *testing.T) {
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "enqueued 20 =")
 }
+
+func TestSchemaOfLenientJobs(t *testing.T) {
+	t.Parallel()
+	_, strict, _ := runIn(t.Context(), t, nil, "schema", "job")
+	status, lenient, stderr := runIn(t.Context(), t, nil, "schema", "job", "--validation", "lenient")
+	require.Equal(t, 0, status, stderr)
+	require.NotEqual(t, strict, lenient)
+	_, byName, _ := runIn(t.Context(), t, nil, "schema", "job-lenient")
+	require.Equal(t, byName, lenient)
+	status, _, stderr = runIn(t.Context(), t, nil, "schema", "job", "--validation", "loose")
+	require.Equal(t, 2, status, stderr)
+}

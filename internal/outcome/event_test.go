@@ -22,3 +22,12 @@ func TestARecordWithoutATimestamp(t *testing.T) {
 	require.Zero(t, e.EndToEndMS)
 	require.EqualValues(t, 1000, e.ProcessingMS)
 }
+
+// TestAnInvalidJobSaysWhatIsWrongWithIt holds that an analyst need not look for the dead letter.
+func TestAnInvalidJobSaysWhatIsWrongWithIt(t *testing.T) {
+	t.Parallel()
+	r := job.Result{Status: job.StatusFailed, Reason: job.ReasonInvalidJob, Detail: "job invalid: 1 problem: /message: is missing"}
+	require.Equal(t, r.Detail, outcome.New(&job.Delivery{}, &job.Job{}, r).ErrorMessage)
+	r.Reason, r.Detail = job.ReasonConflict, "not the API's words"
+	require.Empty(t, outcome.New(&job.Delivery{}, &job.Job{}, r).ErrorMessage)
+}
