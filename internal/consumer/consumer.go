@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -194,5 +193,3 @@ func (c *Consumer) Partitions() []PartitionState {
 	}
 	return out
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

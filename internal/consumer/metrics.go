@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -58,7 +60,7 @@ func (c *Consumer) Collect(ch chan<- prometheus.Metric) {
 	states := c.Partitions()
 	ch <- prometheus.MustNewConstMetric(c.metrics.assigned, prometheus.GaugeValue, float64(len(states)))
 	for _, s := range states {
-		labels := []string{s.Topic, itoa(s.Partition)}
+		labels := []string{s.Topic, strconv.Itoa(s.Partition)}
 		ch <- prometheus.MustNewConstMetric(c.metrics.lag, prometheus.GaugeValue, float64(s.Lag), labels...)
 		ch <- prometheus.MustNewConstMetric(c.metrics.unfinished, prometheus.GaugeValue, float64(s.Unfinished), labels...)
 	}

@@ -96,9 +96,7 @@ func (g *Gate) merchant(mchid string) *merchant {
 func (g *Gate) Changed() <-chan struct{} { return g.changed }
 
 // Wake lets those who wait ask again.
-func (g *Gate) Wake() { g.wake() }
-
-func (g *Gate) wake() {
+func (g *Gate) Wake() {
 	select {
 	case g.changed <- struct{}{}:
 	default:
@@ -129,8 +127,8 @@ type Denial struct {
 	Wait time.Duration
 	// Everyone says that no other job of this merchant would be let through either.
 	Everyone bool
-	// Full says that no job of any merchant would be let through: all slots are taken or both hosts
-	// are out.
+	// Full says that no job of any merchant would be let through: all slots are taken, both hosts are
+	// out, or the claim store does not answer.
 	Full bool
 }
 
@@ -242,8 +240,7 @@ const (
 	HostFailed            // refused, reset, timed out, 502 to 504
 )
 
-// Done gives a grant back with the end of its call. It returns what the gate knows of the others,
-// for the decision whether the attempt counts. Whether a hold stays is the caller's to say.
+// Done gives a grant back with the end of its call. Whether a hold stays is the caller's to say.
 func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -277,7 +274,7 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 		m.pace.answer(now, grant.at, end == SlowDown)
 		g.hostAnswered(now, grant)
 	}
-	g.wake()
+	g.Wake()
 }
 
 func (g *Gate) hostFailed(now time.Time, grant *Grant) {
@@ -290,7 +287,7 @@ func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 		grant.hostProbe = false
 	}
 	g.outage = g.outage || g.allOpen()
-	g.wake()
+	g.Wake()
 }
 
 func (g *Gate) hostAnswered(now time.Time, grant *Grant) {

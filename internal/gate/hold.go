@@ -42,7 +42,7 @@ func (g *Gate) SetHold(mchid string, h Hold) {
 		m.hold = &hold{}
 	}
 	m.hold.Hold = h
-	g.wake()
+	g.Wake()
 }
 
 // ClearHold lets a merchant go on.
@@ -50,7 +50,7 @@ func (g *Gate) ClearHold(mchid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.merchant(mchid).hold = nil
-	g.wake()
+	g.Wake()
 }
 
 // Held returns the merchant's hold, and whether there is one.

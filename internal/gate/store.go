@@ -54,7 +54,7 @@ func (g *Gate) StoreUp() {
 	defer g.mu.Unlock()
 	if g.store.down {
 		g.store = store{}
-		g.wake()
+		g.Wake()
 	}
 }
 

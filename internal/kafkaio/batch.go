@@ -56,17 +56,10 @@ type batch struct {
 
 // groups returns the indexes of the messages of each partition.
 func (b *batch) groups(partitions int) map[int][]int {
-	all := make([]int, partitions)
-	for i := range all {
-		all[i] = i
-	}
-	var balancer kafka.Murmur2Balancer
+	choose := chooser(partitions)
 	groups := map[int][]int{}
-	for i, m := range b.messages {
-		n := m.Partition
-		if n == AnyPartition {
-			n = balancer.Balance(kafka.Message{Key: m.Key}, all...)
-		}
+	for i := range b.messages {
+		n := choose(&b.messages[i])
 		b.placed[i].Partition = n
 		groups[n] = append(groups[n], i)
 	}

@@ -46,6 +46,22 @@ func (m *Message) size() int {
 	return n
 }
 
+// chooser returns how a message's partition is chosen, among so many: the one that it names, or by its
+// key, or at random where it has none. One goroutine uses it.
+func chooser(partitions int) func(*Message) int {
+	all := make([]int, partitions)
+	for i := range all {
+		all[i] = i
+	}
+	var balancer kafka.Murmur2Balancer
+	return func(m *Message) int {
+		if m.Partition != AnyPartition {
+			return m.Partition
+		}
+		return balancer.Balance(kafka.Message{Key: m.Key}, all...)
+	}
+}
+
 // Publisher publishes to one topic with acks=all. One goroutine sends whatever has gathered during
 // the request before, a request per partition: the topic's latency, not a linger, sets the size of
 // the batches. It is safe for concurrent use.
@@ -53,7 +69,6 @@ type Publisher struct {
 	client   *Client
 	topic    string
 	maxBytes int
-	balancer kafka.Murmur2Balancer
 	queue    chan *pending
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -153,16 +168,10 @@ func (p *Publisher) send(batch []*pending) {
 		}
 		return
 	}
-	all := make([]int, partitions[p.topic])
-	for i := range all {
-		all[i] = i
-	}
+	choose := chooser(partitions[p.topic])
 	groups := map[int][]*pending{}
 	for _, q := range batch {
-		n := q.msg.Partition
-		if n == AnyPartition {
-			n = p.balancer.Balance(kafka.Message{Key: q.msg.Key}, all...)
-		}
+		n := choose(&q.msg)
 		groups[n] = append(groups[n], q)
 	}
 	var wg sync.WaitGroup
