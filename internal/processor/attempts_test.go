@@ -164,8 +164,9 @@ func TestARefusedJobIsDead(t *testing.T) {
 	}
 }
 
-// A refusal is a clear answer: what an attempt before it has left open is settled by it.
-func TestARefusalClearsMaybeSent(t *testing.T) {
+// A refusal is a clear answer, but to its own attempt: the one before it may have taken effect all the
+// same, before the API began to refuse.
+func TestAReplyThatMayHaveBeenSentStaysSoWhenItIsRefusedLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	k := w.start(fakes{reply: func(_ context.Context, c call) (wxclient.Answer, error) {
@@ -177,8 +178,8 @@ func TestARefusalClearsMaybeSent(t *testing.T) {
 	r := k.outcome(record("c", "id", nil))
 	require.Equal(t, job.ReasonRejected, r.Reason)
 	require.Equal(t, 2, r.Attempts)
-	require.False(t, r.MaybeSent)
-	require.False(t, w.claim("id").MaybeSent)
+	require.True(t, r.MaybeSent)
+	require.True(t, w.claim("id").MaybeSent)
 }
 
 // A success after an attempt without a clear answer keeps both truths.

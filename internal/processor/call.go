@@ -23,7 +23,6 @@ type tally struct {
 }
 
 func (t *tally) maybeSent()   { t.maybe, t.change = true, dedupe.Set }
-func (t *tally) refused()     { t.maybe, t.change = false, dedupe.Clear }
 func (t *tally) counted() int { return t.attempts - t.giveBack }
 
 // count says whether the last attempt counts.
@@ -166,8 +165,7 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 		return u.retryOrExhaust(e, n, gate.Answered)
 	case wxclient.ClassCanceled:
 		return u.giveUp(n)
-	default: // refused
-		n.refused()
+	default: // refused, which says nothing of the attempts before it
 		return u.end(job.ReasonRejected, e, n, answered(e))
 	}
 }
