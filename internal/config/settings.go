@@ -288,7 +288,7 @@ func sendingSettings() []Setting {
 		},
 		{
 			Name: "breaker-cooldown", Default: "5s",
-			Help: "wait before the first call that tries the host again",
+			Help: "wait before the first call that tries the host again; doubles up to six times that, but not over 30s",
 			value: durationValue(func(c *Config) *time.Duration { return &c.BreakerCooldown },
 				10*time.Millisecond, 10*time.Minute),
 		},

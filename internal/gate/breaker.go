@@ -2,8 +2,12 @@ package gate
 
 import "time"
 
-// maxCooldown bounds the doubling wait between two probes of a host.
-const maxCooldown = 30 * time.Second
+// The doubling wait between two probes of a host goes up to mostCooldowns times the first one, and not
+// over maxCooldown.
+const (
+	mostCooldowns = 6
+	maxCooldown   = 30 * time.Second
+)
 
 // breaker watches one host. Consecutive failures open it; one probe at a time, after a wait that
 // doubles, finds out whether the host is back.
@@ -33,7 +37,7 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 	if now.Before(b.probeAt) {
 		return false, false, b.probeAt.Sub(now) // for everybody: the grace begins when others may go
 	}
-	if at := b.probeAt.Add(sameLaneGrace); lane == b.lastProbe && now.Before(at) {
+	if at := b.probeAt.Add(min(sameLaneGrace, b.first)); lane == b.lastProbe && now.Before(at) {
 		// One odd job must not keep the host out: the others go first.
 		return false, false, at.Sub(now)
 	}
@@ -43,7 +47,7 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {
 	switch {
 	case g.hostProbe:
-		b.cooldown = min(2*b.cooldown, max(maxCooldown, b.first))
+		b.cooldown = min(2*b.cooldown, b.longest())
 		b.schedule(now)
 	case g.at.Before(b.since):
 		// It began before the host went out or came back. After an outage the last time-outs come in
@@ -76,4 +80,9 @@ func (b *breaker) answered(now time.Time, g *Grant) (changed bool) {
 // schedule sets the next probe a cooldown away, up to a fifth of it later.
 func (b *breaker) schedule(now time.Time) {
 	b.probeAt = now.Add(b.cooldown + time.Duration(float64(b.cooldown)*0.2*b.jitter()))
+}
+
+// longest returns the longest wait between two probes. It is never shorter than the first.
+func (b *breaker) longest() time.Duration {
+	return max(b.first, min(mostCooldowns*b.first, maxCooldown))
 }

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// sameLaneGrace is how much later the lane that probed last may probe again than any other.
+	// sameLaneGrace is how much later the lane that probed last may probe again than any other; where
+	// the breaker's cooldown is shorter, that.
 	sameLaneGrace = 5 * time.Second
 	// succeedingWithin is how recent a merchant's success must be for "others are succeeding".
 	succeedingWithin = time.Second
@@ -22,7 +23,8 @@ type Config struct {
 	HasBackup bool
 	// BreakerFailures is how many consecutive failures open a host's breaker.
 	BreakerFailures int
-	// BreakerCooldown is the first wait before a host is probed; it doubles up to 30 s.
+	// BreakerCooldown is the first wait before a host is probed; it doubles up to six times that, and
+	// not over 30 s unless the first is longer.
 	BreakerCooldown time.Duration
 	// Jitter returns numbers in [0, 1). It is called under the gate's lock.
 	Jitter func() float64
@@ -40,14 +42,17 @@ type Gate struct {
 	hosts     []breaker // by wxclient.Host
 	merchants map[string]*merchant
 	successes uint64
-	outage    bool
+	outage    time.Time // since when both hosts are out; zero while one is well
+	calm      calm
 	store     store
 }
 
 type merchant struct {
+	asked       bool // for leave, at any time
 	pace        pace
 	ceiling     Ceiling
 	hold        *hold
+	held        *Hold // that has ended and is to be followed by a calm start
 	successes   uint64
 	lastSuccess time.Time
 }
@@ -143,6 +148,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		return nil, &Denial{Wait: wait, Everyone: true, Full: true}
 	}
 	m := g.merchant(ask.MchID)
+	g.calmDown(now, m)
 	if m.hold != nil {
 		if wait, everyone, ok := m.hold.ready(now, ask.Lane); !ok {
 			return nil, &Denial{Wait: wait, Everyone: everyone}
@@ -271,13 +277,17 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 			m.successes++
 			m.lastSuccess = now
 		}
+		g.hostAnswered(now, grant) // first: where it ends an outage, this answer belongs to what follows
 		m.pace.answer(now, grant.at, end == SlowDown)
-		g.hostAnswered(now, grant)
+		if m.hold == nil { // the probes of a held merchant are no steady rate
+			m.pace.note(now, grant.at, end == Succeeded)
+		}
 	}
 	g.Wake()
 }
 
 func (g *Gate) hostFailed(now time.Time, grant *Grant) {
+	g.merchant(grant.MchID).pace.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
 	if b.failed(now, grant) && g.cfg.OnBreaker != nil {
 		g.cfg.OnBreaker(grant.Host, true)
@@ -286,7 +296,9 @@ func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 		b.probing = false
 		grant.hostProbe = false
 	}
-	g.outage = g.outage || g.allOpen()
+	if g.outage.IsZero() && g.allOpen() {
+		g.outage = now
+	}
 	g.Wake()
 }
 
@@ -302,11 +314,9 @@ func (g *Gate) hostAnswered(now time.Time, grant *Grant) {
 	if g.cfg.OnBreaker != nil {
 		g.cfg.OnBreaker(grant.Host, false)
 	}
-	if g.outage {
-		g.outage = false
-		for _, m := range g.merchants {
-			m.pace.restart(now, float64(g.cfg.Concurrency)/10)
-		}
+	if !g.outage.IsZero() {
+		g.restart(now)
+		g.outage = time.Time{}
 	}
 }
 

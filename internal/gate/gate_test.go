@@ -159,12 +159,25 @@ func TestBreakerProbesOneAtATimeAndWaitsTwiceAsLongEachTime(t *testing.T) {
 	}
 }
 
-func TestBreakerFirstWaitLongerThanTheLongestIsNotShortened(t *testing.T) {
+func TestBreakerLongestWaitFollowsTheFirst(t *testing.T) {
 	t.Parallel()
-	c := newClock(t, gate.Config{BreakerCooldown: time.Minute})
-	c.fail(3)
-	c.after(time.Minute).call("probe", gate.HostFailed)
-	require.Equal(t, time.Minute, c.denied("x").Wait, "wait after a failed probe, breaker-cooldown 1m")
+	for _, tt := range []struct{ first, longest time.Duration }{
+		{100 * time.Millisecond, 600 * time.Millisecond},
+		{5 * time.Second, 30 * time.Second},
+		{10 * time.Second, 30 * time.Second},
+		{time.Minute, time.Minute},
+	} {
+		c := newClock(t, gate.Config{BreakerCooldown: tt.first})
+		c.fail(3)
+		require.Equal(t, tt.first, c.denied("x").Wait, "first wait")
+		for i := range 5 {
+			c.after(c.denied("x").Wait).call(fmt.Sprint("probe ", i), gate.HostFailed)
+		}
+		require.Equal(t, tt.longest, c.denied("x").Wait, "wait after five failed probes, breaker-cooldown %s", tt.first)
+		c.after(tt.longest).call("odd", gate.HostFailed)
+		c.after(tt.longest)
+		require.Equal(t, min(tt.first, 5*time.Second), c.denied("odd").Wait, "the lane that probed last, once a probe is due")
+	}
 }
 
 func TestBreakerProbesWithAnotherLaneEachTime(t *testing.T) {

@@ -10,6 +10,9 @@ type Hold struct {
 	// ProbeAt is when the next probe may go, LastProbe the lane of the one before.
 	ProbeAt   time.Time
 	LastProbe string
+	// Calm says that the API itself was at fault: when the hold ends, the merchant starts no faster
+	// than before it.
+	Calm bool
 }
 
 type hold struct {
@@ -49,7 +52,11 @@ func (g *Gate) SetHold(mchid string, h Hold) {
 func (g *Gate) ClearHold(mchid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.merchant(mchid).hold = nil
+	m := g.merchant(mchid)
+	if m.hold != nil && m.hold.Calm {
+		m.held = &m.hold.Hold
+	}
+	m.hold = nil
 	g.Wake()
 }
 

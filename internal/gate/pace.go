@@ -34,8 +34,9 @@ const (
 	mostRefusals     = 10 // so many in a window always are enough for a cut
 	fewestRefusals   = 2
 	burstSeconds     = 0.05
-	steadySmoothing  = 5 * time.Second
+	steadyOver       = time.Minute
 	restartCalm      = 10 * time.Second
+	restartFloor     = 1.0 // calls/s
 
 	// An API that counts by the second goes on refusing until the second is over, however slow we
 	// have become. What is granted so soon after a cut says nothing about the new pace.
@@ -69,10 +70,9 @@ type pace struct {
 
 	noRaiseUntil time.Time
 
-	// steady is the smoothed rate of accepted answers while the hosts were well.
-	steady       float64
-	steadySecond time.Time
-	inSecond     int
+	// steady counts the successes of the last minute in which nothing was wrong, idle times included.
+	steady answers
+	wrong  time.Time // when the first call began that failed since the last success; zero for none
 }
 
 // answers counts answers, each fading with the length of a window.
@@ -182,7 +182,6 @@ func (p *pace) answer(now time.Time, granted time.Time, refused bool) {
 	p.long.fade(now, max(longWindow, p.window()))
 	if !refused {
 		p.long.accepted++
-		p.second(now)
 	}
 	if granted.Before(p.lastCut.Add(settleAfterCut)) {
 		return // the cut has already dealt with it
@@ -263,34 +262,39 @@ func (p *pace) window() time.Duration {
 	return min(p.during(fewestAnswers, shortestWindow), longestWindow)
 }
 
-// second keeps the steady rate: the smoothed count of accepted answers in each second that had any.
-func (p *pace) second(now time.Time) {
-	s := now.Truncate(time.Second)
-	if s.Equal(p.steadySecond) {
-		p.inSecond++
-		return
+// note keeps the steady rate. ok says that a call which began at began has succeeded.
+func (p *pace) note(now, began time.Time, ok bool) {
+	switch {
+	case ok && p.known():
+		p.steady.fade(now, steadyOver)
+		p.steady.accepted++
+		p.wrong = time.Time{}
+	case ok: // the first one begins the time that is counted
+		p.steady.at, p.wrong = now, time.Time{}
+	case p.wrong.IsZero():
+		p.wrong = began
 	}
-	if p.inSecond > 0 {
-		f := math.Exp(-float64(time.Second) / float64(steadySmoothing))
-		if p.steady == 0 {
-			f = 0
-		}
-		p.steady = p.steady*f + float64(p.inSecond)*(1-f)
-	}
-	p.steadySecond, p.inSecond = s, 1
 }
 
-// restart begins again after an outage, for a while no faster than before it: a backlog must not
-// come down on hosts that have just recovered.
-func (p *pace) restart(now time.Time, floor float64) {
-	rate := math.Max(p.before(), floor)
+// known says whether there is a steady rate: whether any call has ever succeeded.
+func (p *pace) known() bool { return !p.steady.at.IsZero() }
+
+// restart begins again after an outage since a time, for a while no faster than before it: a backlog
+// must not come down on hosts that have just recovered. Where nothing is known of the time before, the
+// pace is stranger.
+func (p *pace) restart(now, since time.Time, stranger float64) {
+	rate := stranger
+	if p.known() {
+		if !p.wrong.IsZero() && p.wrong.Before(since) {
+			since = p.wrong
+		}
+		p.steady.fade(since, steadyOver)
+		p.steady.at = now // an outage is not a time without jobs
+		rate = math.Max(p.steady.rate(1), restartFloor)
+	}
 	if p.limited() {
 		rate = math.Min(rate, p.limit)
 	}
 	p.set(now, rate)
-	p.noRaiseUntil = now.Add(restartCalm)
+	p.wrong, p.noRaiseUntil = time.Time{}, now.Add(restartCalm)
 }
-
-// before returns the pace before an outage: the steady rate, or what the running second has shown
-// where there was none yet.
-func (p *pace) before() float64 { return math.Max(p.steady, float64(p.inSecond)) }

@@ -123,6 +123,7 @@ func (k *keeper) localHold(h dedupe.Hold) gate.Hold {
 	}
 	return gate.Hold{
 		Kind: string(h.Kind), Code: h.Code, Message: h.Message, Since: h.Since, ProbeAt: at, LastProbe: h.LastProbe,
+		Calm: h.Kind == dedupe.HoldBrake,
 	}
 }
 
@@ -155,6 +156,7 @@ func (k *keeper) hold(ctx context.Context, mchid string, req dedupe.HoldRequest)
 	now := time.Now()
 	k.gate.SetHold(mchid, gate.Hold{
 		Kind: string(req.Kind), Code: req.Code, Message: req.Message, Since: now, ProbeAt: now.Add(req.First),
+		Calm: req.Kind == dedupe.HoldBrake,
 	})
 	k.metrics.holds.WithLabelValues(string(req.Kind)).Inc()
 	k.log.Error().Str("mchid", mchid).Str("kind", string(req.Kind)).Str("code", req.Code).Str("cause", req.Message).
