@@ -3,6 +3,7 @@ package archtest_test
 import (
 	"go/ast"
 	"go/token"
+	"path"
 	"regexp"
 	"slices"
 	"testing"
@@ -17,7 +18,7 @@ var mayPanic = []string{
 func onlyMainExits(t *tree) []string {
 	var found []string
 	for _, f := range t.files {
-		if f.path == "cmd/worker/main.go" {
+		if path.Base(f.path) == "main.go" && f.syntax.Name.Name == "main" {
 			continue
 		}
 		ast.Inspect(f.syntax, func(n ast.Node) bool {
@@ -45,7 +46,7 @@ func onlyMainExits(t *tree) []string {
 
 func TestOnlyMainExits(t *testing.T) {
 	t.Parallel()
-	check(t, onlyMainExits, "only cmd/worker/main.go ends the process, or what is deferred is lost; failures are returned")
+	check(t, onlyMainExits, "only a command's main.go ends the process, or what is deferred is lost; failures are returned")
 	prove(t, onlyMainExits,
 		one("exit", "internal/cli/a.go", `package cli; func f() { os.Exit(1) }`, 1),
 		one("fatal", "internal/cli/a.go", `package cli; func f() { log.Fatal() }`, 1),
@@ -53,6 +54,8 @@ func TestOnlyMainExits(t *testing.T) {
 		one("panic", "internal/cli/a.go", `package cli; func f() { panic("no") }`, 1),
 		one("abort", "internal/wxsim/a.go", `package wxsim; func f() { panic(http.ErrAbortHandler) }`, 0),
 		one("main", "cmd/worker/main.go", `package main; func main() { os.Exit(1) }`, 0),
+		one("main of a suite", "test/servers/with/main.go", `package main; func main() { os.Exit(1) }`, 0),
+		one("beside main", "cmd/worker/run.go", `package main; func run() { os.Exit(1) }`, 1),
 		one("test main", "internal/cli/a_test.go", `package cli; func TestMain(m *testing.M) { os.Exit(m.Run()) }`, 0),
 	)
 }

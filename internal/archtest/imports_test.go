@@ -17,7 +17,8 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "kafkaio", "ops", "outcome", "wxclient", "wxsim",
+		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "kafkaio", "ops", "outcome", "rebuild", "wxclient",
+		"wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -26,6 +27,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
+	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},
 	"internal/schedule":          {"gate"},
 	"internal/gate":              {"wxclient"},
@@ -34,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/kafkaio":           {"job"},
 	"internal/devstack":          {"wxsim"},
 	"internal/dedupe/dedupetest": {"dedupe"},
+	"internal/stacktest":         {"app", "config", "dedupe", "dedupe/dedupetest", "devstack", "kafkaio"},
 	"internal/config":            {},
 	"internal/dedupe":            {},
 	"internal/job":               {},
@@ -94,10 +97,10 @@ var homes = map[string][]string{
 	"golang.org/x/sync":                      nil,
 	"golang.org/x/sys":                       nil,
 	"golang.org/x/term":                      {"internal/cli", "internal/demo"},
-	"github.com/stretchr/testify/require":    {"internal/dedupe/dedupetest"},
+	"github.com/stretchr/testify/require":    {"internal/dedupe/dedupetest", "internal/stacktest"},
 	"pgregory.net/rapid":                     {"internal/dedupe/dedupetest"},
 	"go.uber.org/goleak":                     {},
-	"github.com/twmb/franz-go":               {},
+	"github.com/twmb/franz-go":               {"internal/stacktest"},
 	"github.com/santhosh-tekuri/jsonschema/": {},
 }
 

@@ -78,6 +78,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newSimulateCommand(s),
 		newEnqueueCommand(s),
 		newJobCommand(s),
+		newDedupeCommand(s),
 		newHoldsCommand(s),
 		newTopicsCommand(s),
 		newConfigCommand(s),

@@ -13,9 +13,9 @@ var scriptFiles embed.FS
 
 // scripts are the programs that a Store runs, one per step.
 type scripts struct {
-	claim, begin, renew, park, complete, fail, published, lookup *redis.Script
-	hold, holdProbe, holdProbeDone, holdRenew                    *redis.Script
-	paceTake, paceReturn, ping                                   *redis.Script
+	claim, begin, renew, park, complete, fail, published, lookup, restore *redis.Script
+	hold, holdProbe, holdProbeDone, holdRenew                             *redis.Script
+	paceTake, paceReturn, ping                                            *redis.Script
 }
 
 func loadScripts() scripts {
@@ -29,6 +29,7 @@ func loadScripts() scripts {
 		fail:      script(prelude, job, "fail"),
 		published: script(prelude, job, "published"),
 		lookup:    script(prelude, job, "lookup"),
+		restore:   script(prelude, job, "restore"),
 
 		hold:          script(prelude, holds, "hold"),
 		holdProbe:     script(prelude, holds, "hold_probe"),

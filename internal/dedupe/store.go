@@ -19,6 +19,7 @@ const (
 	opFail        = "fail"
 	opPublished   = "published"
 	opLookup      = "lookup"
+	opRestore     = "restore"
 	opHold        = "hold"
 	opProbeHold   = "probe_hold"
 	opProbeDone   = "probe_done"
@@ -34,8 +35,8 @@ const (
 // Ops lists every step, for metrics that are to show zeros.
 func Ops() []string {
 	return []string{
-		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opHold, opProbeHold,
-		opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction,
+		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
+		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction,
 	}
 }
 
