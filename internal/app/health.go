@@ -27,12 +27,7 @@ func (w *Worker) checks() []ops.Check {
 			}
 			return "answers", nil
 		}},
-		{Name: "redis", Run: func(ctx context.Context) (string, error) {
-			if err := w.store.Ping(ctx); err != nil {
-				return "", err
-			}
-			return "takes writes", nil
-		}},
+		{Name: "redis", Run: w.checkRedis},
 		{Name: "merchants", Run: w.checkMerchants},
 		{Name: "hosts", Run: w.checkHosts},
 	}
@@ -50,6 +45,23 @@ func (w *Worker) checkWorker(context.Context) (string, error) {
 		return "", errors.New("has not joined the consumer group yet")
 	}
 	return fmt.Sprintf("reads %d partitions", len(w.consumer.Partitions())), nil
+}
+
+// checkRedis reports keys that something else has written as degraded: they keep their own jobs waiting,
+// and those of their complaints, and nobody else.
+func (w *Worker) checkRedis(ctx context.Context) (string, error) {
+	if err := w.store.Ping(ctx); err != nil {
+		return "", err
+	}
+	w.mu.Lock()
+	p := w.processor
+	w.mu.Unlock()
+	if p != nil {
+		if n, id := p.Odd(); n > 0 {
+			return fmt.Sprintf("degraded; jobs whose claims cannot be used: %d, for one %s (worker job ID)", n, id), nil
+		}
+	}
+	return "takes writes", nil
 }
 
 func (w *Worker) checkMerchants(context.Context) (string, error) {

@@ -46,9 +46,10 @@ type Worker struct {
 	scheduler *schedule.Scheduler
 	ceilings  []*processor.Ceiling
 
-	mu       sync.Mutex
-	consumer *consumer.Consumer // nil until Kafka and Redis have answered
-	draining bool
+	mu        sync.Mutex
+	consumer  *consumer.Consumer // nil until Kafka and Redis have answered
+	processor *processor.Processor
+	draining  bool
 }
 
 // New builds a worker. It reads key files and takes the admin address, and connects to nothing.
@@ -215,7 +216,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 		return nil, err
 	}
 	w.mu.Lock()
-	w.consumer = c
+	w.consumer, w.processor = c, p.processor
 	w.mu.Unlock()
 	return p, nil
 }

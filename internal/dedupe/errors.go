@@ -28,9 +28,10 @@ const (
 	ReasonCanceled Reason = "canceled"
 	// ReasonRefused: the server is there and will not do it: no memory, no disk, no rights, a replica.
 	ReasonRefused Reason = "refused"
-	// ReasonWrongType: the key holds something that this package did not write.
+	// ReasonWrongType: the key holds something that this package did not write, or over which its script
+	// stumbles.
 	ReasonWrongType Reason = "wrong_type"
-	// ReasonProtocol: an answer that this package does not understand.
+	// ReasonProtocol: an answer that this package does not understand. It says nothing about the key.
 	ReasonProtocol Reason = "protocol"
 	// ReasonInvalid: an argument is against the rules; Redis was not asked.
 	ReasonInvalid Reason = "invalid_argument"
@@ -87,6 +88,8 @@ func (e *Error) Hint() string {
 	case ReasonWrongType:
 		return "something else writes keys under redis-prefix; look at the key with TYPE and HGETALL, " +
 			"delete it if it is not needed, and give the other program another prefix"
+	case ReasonProtocol:
+		return "check that redis-url leads to Redis 6 or later, or Valkey, and that what stands before it knows EVALSHA and EVAL"
 	default:
 		return ""
 	}
@@ -152,6 +155,9 @@ func classify(caller context.Context, err error) Reason {
 		}
 		if reason, ok := codeReasons[serverCode(err)]; ok {
 			return reason
+		}
+		if strings.Contains(answer.Error(), "user_script:") { // a fault of Lua's own, with its line
+			return ReasonWrongType
 		}
 		return ReasonProtocol
 	case caller.Err() != nil && errors.Is(caller.Err(), context.Canceled), errors.Is(err, context.Canceled):

@@ -12,8 +12,12 @@ import (
 // among them: a server that cannot save to its disk, or has no memory left, or is a replica, still
 // answers PING.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.eval(ctx, opPing, s.scripts.ping, s.cfg.Prefix+":ping")
-	return err
+	key := s.cfg.Prefix + ":ping"
+	r, err := s.eval(ctx, opPing, s.scripts.ping, key)
+	if err != nil {
+		return err
+	}
+	return s.held(opPing, key, r)
 }
 
 // EvictionPolicy returns the server's maxmemory-policy, in a Cluster the first that evicts. It is read

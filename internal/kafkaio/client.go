@@ -17,7 +17,11 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	clientID    = "replyworker"
+	// requestTimeout bounds a request. kafka-go tells the brokers half of it as the time that they may
+	// take, above all to replicate what is published; without it, half a second, after which they say
+	// that a record they have taken timed out, and it is published again.
+	requestTimeout = 10 * time.Second
+	clientID       = "replyworker"
 	// metadataTTL is how stale the picture of topics and leaders may be: after a broker's failure
 	// requests go astray for so long at most.
 	metadataTTL = 2 * time.Second
@@ -51,20 +55,19 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dial := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	wires := newWireDialer(cfg.TLS)
 	transport := &kafka.Transport{
-		Dial: dial.DialContext, DialTimeout: dialTimeout, ClientID: clientID,
-		TLS: cfg.TLS, SASL: mechanism, MetadataTTL: metadataTTL,
+		Dial: wires.dial, DialTimeout: dialTimeout, ClientID: clientID, SASL: mechanism, MetadataTTL: metadataTTL,
 	}
 	addr := kafka.TCP(cfg.Brokers...)
 	return &Client{
 		brokers: cfg.Brokers,
 		addr:    addr,
 		dialer: &kafka.Dialer{
-			ClientID: clientID, Timeout: dialTimeout, DualStack: true, TLS: cfg.TLS, SASLMechanism: mechanism,
+			ClientID: clientID, Timeout: dialTimeout, DialFunc: newSteer(cfg.Brokers, wires.dial).connect, SASLMechanism: mechanism,
 		},
 		transport: transport,
-		client:    &kafka.Client{Addr: addr, Transport: transport},
+		client:    &kafka.Client{Addr: addr, Transport: transport, Timeout: requestTimeout},
 	}, nil
 }
 

@@ -54,10 +54,40 @@ type Fetcher struct {
 }
 
 // Fetch reads at most maxRecords from offset on, whatever the broker has sent: a small answer may
-// hold many compressed ones. Where there is nothing yet it waits a while and returns an empty page.
+// hold many compressed ones. Where there is nothing yet it waits a while and returns an empty page. It
+// waits, too, as long as a broker asks for that enforces a quota.
 func (f *Fetcher) Fetch(ctx context.Context, offset int64, maxRecords int) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	for {
+		res, err := f.ask(ctx, offset)
+		if err != nil {
+			return Page{}, err
+		}
+		if len(res.Topics) == 0 && res.ThrottleTimeMs > 0 {
+			if err := f.throttled(ctx, res.ThrottleTimeMs); err != nil {
+				return Page{}, err
+			}
+			continue
+		}
+		return f.pageOf(res, offset, maxRecords)
+	}
+}
+
+// throttled waits for as long as a broker's quota wants, which has sent nothing because of it.
+func (f *Fetcher) throttled(ctx context.Context, milliseconds int32) error {
+	wait := time.NewTimer(time.Duration(milliseconds) * time.Millisecond)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("fetch %s/%d: the broker's quota holds it up: %w", f.Topic, f.Partition, ctx.Err())
+	case <-wait.C:
+		return nil
+	}
+}
+
+// ask sends one request.
+func (f *Fetcher) ask(ctx context.Context, offset int64) (*fetch.Response, error) {
 	partition := int32(f.Partition)                   //nolint:gosec // Kafka's own number, of 32 bits
 	maxBytes := int32(min(f.MaxBytes, math.MaxInt32)) //nolint:gosec // it has just been bounded
 	m, err := f.Client.roundTrip(ctx, &fetch.Request{
@@ -77,9 +107,13 @@ func (f *Fetcher) Fetch(ctx context.Context, offset int64, maxRecords int) (Page
 		}},
 	})
 	if err != nil {
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, err)
+		return nil, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, err)
 	}
-	res := m.(*fetch.Response)
+	return m.(*fetch.Response), nil
+}
+
+// pageOf takes the page out of an answer.
+func (f *Fetcher) pageOf(res *fetch.Response, offset int64, maxRecords int) (Page, error) {
 	if res.ErrorCode != 0 {
 		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(res.ErrorCode))
 	}
@@ -250,9 +284,13 @@ func (f *Fetcher) Bounds(ctx context.Context) (first, end int64, err error) {
 		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", f.Topic, f.Partition, err)
 	}
 	for _, p := range res.Topics[f.Topic] {
-		if p.Partition == f.Partition {
-			return p.FirstOffset, p.LastOffset, p.Error
+		if p.Partition != f.Partition {
+			continue
 		}
+		if p.Error != nil {
+			return 0, 0, fmt.Errorf("offsets of %s/%d: %w", f.Topic, f.Partition, p.Error)
+		}
+		return p.FirstOffset, p.LastOffset, nil
 	}
 	return 0, 0, fmt.Errorf("offsets of %s/%d: the answer has no partition", f.Topic, f.Partition)
 }

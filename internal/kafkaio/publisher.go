@@ -228,8 +228,8 @@ func (c *Client) produce(ctx context.Context, topic string, partition int, messa
 	if err == nil {
 		err = res.Error
 	}
-	if errors.Is(err, kafka.MessageSizeTooLarge) {
-		return 0, ErrTooLarge
+	if errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge) {
+		return 0, ErrTooLarge // for the topic's max.message.bytes, or its segment.bytes
 	}
 	err = terse(err)
 	if err != nil {

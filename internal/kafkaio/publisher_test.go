@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,19 +16,21 @@ import (
 
 	"replyworker/internal/job"
 	"replyworker/internal/kafkaio"
+	"replyworker/internal/stacktest"
 )
 
-func publisher(t *testing.T, c *kafkaio.Client, maxBytes int) *kafkaio.Publisher {
+// publisher returns a publisher to topic.
+func publisher(t *testing.T, k *stacktest.Kafka, maxBytes int) *kafkaio.Publisher {
 	t.Helper()
-	p := kafkaio.NewPublisher(c, topic, maxBytes)
+	p := kafkaio.NewPublisher(k.Product(), k.Topic(topic), maxBytes)
 	t.Cleanup(p.Close)
 	return p
 }
 
 func TestBytesArePublishedAsTheyAre(t *testing.T) {
 	t.Parallel()
-	k, c := startKafka(t, 1)
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
+	k, _ := startKafka(t, 1)
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
 	for _, m := range []kafkaio.Message{
 		{Key: nil, Value: nil},
 		{Key: []byte{}, Value: []byte{}},
@@ -46,15 +49,13 @@ func TestBytesArePublishedAsTheyAre(t *testing.T) {
 
 func TestKeysChooseThePartitionThatJavaClientsChoose(t *testing.T) {
 	t.Parallel()
-	k, c := startKafka(t, 7)
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
-	other, err := kgo.NewClient(kgo.SeedBrokers(k.Addr()), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
-	require.NoError(t, err)
-	defer other.Close()
+	k, _ := startKafka(t, 7)
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
+	other := k.Client(kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	for i := range 50 {
 		key := fmt.Appendf(nil, "2002018202001010800766%d", i*i)
 		require.NoError(t, p.Publish(t.Context(), kafkaio.Message{Partition: kafkaio.AnyPartition, Key: key}))
-		require.NoError(t, other.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Key: key}).FirstErr())
+		require.NoError(t, other.ProduceSync(t.Context(), &kgo.Record{Topic: k.Topic(topic), Key: key}).FirstErr())
 	}
 	where := map[string]int32{}
 	for _, r := range readAll(t, k, topic, 100) {
@@ -67,8 +68,8 @@ func TestKeysChooseThePartitionThatJavaClientsChoose(t *testing.T) {
 
 func TestAMessageTooLargeForItsTopicIsToldApart(t *testing.T) {
 	t.Parallel()
-	_, c := startKafka(t, 1)
-	small := publisher(t, c, 2000)
+	k, _ := startKafka(t, 1)
+	small := publisher(t, k, 2000)
 	err := small.Publish(t.Context(), kafkaio.Message{Value: make([]byte, 3000)})
 	require.ErrorIs(t, err, kafkaio.ErrTooLarge)
 	require.NoError(t, small.Publish(t.Context(), kafkaio.Message{Value: make([]byte, 1000)}))
@@ -79,21 +80,9 @@ func TestAMessageTooLargeForItsTopicIsToldApart(t *testing.T) {
 func TestATopicThatTakesLessThanWasSaid(t *testing.T) {
 	t.Parallel()
 	k, c := startKafka(t, 1)
-	k.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		k.Cluster().KeepControl()
-		r := req.(*kmsg.ProduceRequest)
-		if len(r.Topics[0].Partitions[0].Records) < 5000 {
-			return nil, nil, false
-		}
-		res := r.ResponseKind().(*kmsg.ProduceResponse)
-		part := kmsg.NewProduceResponseTopicPartition()
-		part.ErrorCode = kerr.MessageTooLarge.Code
-		res.Topics = append(res.Topics, kmsg.ProduceResponseTopic{
-			Topic: r.Topics[0].Topic, Partitions: []kmsg.ProduceResponseTopicPartition{part},
-		})
-		return res, nil, true
-	})
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
+	k.CreateTopic("small", 1, map[string]string{"max.message.bytes": "5000"})
+	p := kafkaio.NewPublisher(c, k.Topic("small"), kafkaio.DefaultMaxMessageBytes)
+	t.Cleanup(p.Close)
 	sizes := []int{1000, 2000, 9000, 3000, 4000}
 	errs := make([]error, len(sizes))
 	var wg sync.WaitGroup
@@ -112,8 +101,8 @@ func TestATopicThatTakesLessThanWasSaid(t *testing.T) {
 
 func TestManyPublishersShareRequestsAndKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	k, c := startKafka(t, 3)
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
+	k, _ := startKafka(t, 3)
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
 	const writers, each = 20, 25
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -139,32 +128,45 @@ func TestManyPublishersShareRequestsAndKeepTheirOrder(t *testing.T) {
 func TestAnErrorOfTheBrokerReachesThePublisher(t *testing.T) {
 	t.Parallel()
 	k, c := startKafka(t, 1)
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
-	k.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		r := req.(*kmsg.ProduceRequest)
-		res := r.ResponseKind().(*kmsg.ProduceResponse)
-		part := kmsg.NewProduceResponseTopicPartition()
-		part.ErrorCode = kerr.NotEnoughReplicas.Code
-		res.Topics = append(res.Topics, kmsg.ProduceResponseTopic{
-			Topic: r.Topics[0].Topic, Partitions: []kmsg.ProduceResponseTopicPartition{part},
-		})
-		return res, nil, true
-	})
+	// A real broker refuses records without a key for a compacted topic; the embedded one has to be told.
+	k.CreateTopic("compacted", 1, map[string]string{"cleanup.policy": "compact"})
+	if !k.Real() {
+		refuse(k, 1, 1, kerr.InvalidRecord)
+	}
+	p := kafkaio.NewPublisher(c, k.Topic("compacted"), kafkaio.DefaultMaxMessageBytes)
+	t.Cleanup(p.Close)
 	err := p.Publish(t.Context(), kafkaio.Message{Value: []byte("x")})
-	require.ErrorContains(t, err, "publish to "+topic)
-	require.NoError(t, p.Publish(t.Context(), kafkaio.Message{Value: []byte("y")}), "the next one goes through")
-	require.Equal(t, "y", string(readAll(t, k, topic, 1)[0].Value))
+	require.ErrorContains(t, err, "publish to "+k.Topic("compacted"))
+	require.NoError(t, p.Publish(t.Context(), kafkaio.Message{Key: []byte("k"), Value: []byte("y")}), "the next one goes through")
+	require.Equal(t, "y", string(readAll(t, k, "compacted", 1)[0].Value))
+}
+
+// TestReplicasMayTakeTheirTime holds that a broker is given seconds to replicate what it has taken. One
+// that is given less refuses, under load, what is there already, and it is published again and again.
+func TestReplicasMayTakeTheirTime(t *testing.T) {
+	t.Parallel()
+	k, _ := startKafka(t, 1)
+	var given atomic.Int32
+	k.Embedded("to show the requests that it gets").Cluster().ControlKey(int16(kmsg.Produce),
+		func(req kmsg.Request) (kmsg.Response, error, bool) {
+			given.Store(req.(*kmsg.ProduceRequest).TimeoutMillis)
+			return nil, nil, false
+		})
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
+	require.NoError(t, p.Publish(t.Context(), kafkaio.Message{Value: []byte("x")}))
+	require.GreaterOrEqual(t, given.Load(), int32(4000), "milliseconds")
 }
 
 func TestPublishEndsWithItsContextAndWithClose(t *testing.T) {
 	t.Parallel()
-	k, c := startKafka(t, 1)
+	k, _ := startKafka(t, 1)
+	cluster := k.Embedded("to keep a produce request waiting").Cluster()
 	blocked := make(chan struct{})
-	k.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		k.Cluster().SleepControl(func() { <-blocked })
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.SleepControl(func() { <-blocked })
 		return nil, nil, false
 	})
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, p.Publish(ctx, kafkaio.Message{Value: []byte("x")}), context.DeadlineExceeded)
@@ -175,18 +177,19 @@ func TestPublishEndsWithItsContextAndWithClose(t *testing.T) {
 
 func TestMissingTopicsAreNamedWithTheCommandThatMakesThem(t *testing.T) {
 	t.Parallel()
-	_, c := startKafka(t, 1)
-	_, err := c.Partitions(t.Context(), topic, "no-1", "no-2")
+	k, c := startKafka(t, 1)
+	none := []string{k.Topic("no-1"), k.Topic("no-2")}
+	_, err := c.Partitions(t.Context(), k.Topic(topic), none[0], none[1])
 	var missing *kafkaio.MissingTopicsError
 	require.ErrorAs(t, err, &missing)
-	require.Equal(t, []string{"no-1", "no-2"}, missing.Topics)
+	require.Equal(t, none, missing.Topics)
 	require.ErrorContains(t, err, "worker topics create")
 }
 
 func TestTailReadsWhatIsThereAndWhatComes(t *testing.T) {
 	t.Parallel()
-	_, c := startKafka(t, 3)
-	p := publisher(t, c, kafkaio.DefaultMaxMessageBytes)
+	k, c := startKafka(t, 3)
+	p := publisher(t, k, kafkaio.DefaultMaxMessageBytes)
 	send := func(i int) {
 		require.NoError(t, p.Publish(t.Context(), kafkaio.Message{Partition: i % 3, Value: fmt.Append(nil, i)}))
 	}
@@ -197,7 +200,7 @@ func TestTailReadsWhatIsThereAndWhatComes(t *testing.T) {
 	defer cancel()
 	var got bytes.Buffer
 	n := 0
-	err := c.Tail(ctx, topic, func(d job.Delivery) error {
+	err := c.Tail(ctx, k.Topic(topic), func(d job.Delivery) error {
 		got.Write(d.Value)
 		if n++; n == 5 {
 			send(5)
@@ -213,8 +216,9 @@ func TestTailReadsWhatIsThereAndWhatComes(t *testing.T) {
 
 func TestPingTellsABrokerThatIsGone(t *testing.T) {
 	t.Parallel()
-	broker, c := startKafka(t, 1)
+	k, c := startKafka(t, 1)
 	require.NoError(t, c.Ping(t.Context()))
+	broker := k.Embedded("to stop the broker")
 	broker.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()

@@ -71,6 +71,7 @@ type Processor struct {
 	gate    *gate.Gate
 	claims  Claims
 	warn    *folder
+	odd     *oddities
 	brake   *brake
 	renewer *renewer
 	holds   *keeper
@@ -82,7 +83,7 @@ type Processor struct {
 func New(cfg Config) *Processor {
 	p := &Processor{
 		cfg: cfg, gate: cfg.Gate, claims: cfg.Claims, brake: newBrake(cfg.Brake), log: cfg.Log, warn: newFolder(),
-		metrics: newMetrics(cfg.Registerer, cfg.Gate),
+		odd: newOddities(), metrics: newMetrics(cfg.Registerer, cfg.Gate),
 	}
 	p.renewer = newRenewer(cfg.Claims, cfg.Lease, cfg.Log)
 	p.holds = newKeeper(cfg.Holds, cfg.Gate, cfg.Merchants, cfg.Log, p.metrics)
@@ -121,15 +122,16 @@ type work struct {
 	job    *job.Job    // of an invalid job what could be read
 	failed *job.Result // the end of a job that is not even claimed
 
-	started time.Time
-	token   string     // of a claim that is, or may be, held
-	owed    *owed      // what the claim has not been told; nil where it has been
-	tries   int        // calls made in this process
-	asked   int        // times that another delivery had the claim
-	before  successes  // when the attempt before the last one began
-	begun   successes  // when the last one began
-	answer  job.Answer // the last one
-	detail  string     // the last error, for the dead letter
+	started  time.Time
+	token    string     // of a claim that is, or may be, held
+	owed     *owed      // what the claim has not been told; nil where it has been
+	tries    int        // calls made in this process
+	asked    int        // times that another delivery had the claim
+	oddities int        // times in a row that the claim could not be used
+	before   successes  // when the attempt before the last one began
+	begun    successes  // when the last one began
+	answer   job.Answer // the last one
+	detail   string     // the last error, for the dead letter
 }
 
 // successes counts calls that succeeded, of everybody and of a merchant.

@@ -66,7 +66,10 @@ func (u *turn) succeed(answer wxclient.Answer, n *tally) schedule.Next {
 	})
 	switch {
 	case odd(err):
-		u.p.log.Error().Err(err).Str("idempotent_id", u.job.IdempotentID).Msg("the job's claim cannot be used")
+		u.p.warn.say("odd success", func() {
+			u.p.log.Error().Err(err).Str("idempotent_id", u.job.IdempotentID).
+				Msg("the job's claim cannot be used; its success is published, and not remembered")
+		})
 		return u.publish(r, nil)
 	case err != nil:
 		return schedule.Drop()

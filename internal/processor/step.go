@@ -18,8 +18,10 @@ const (
 	// is probably done long before its lease is over.
 	askFirst = 50 * time.Millisecond
 	askMax   = 2 * time.Second
-	// oddRetry is the wait after a failure of the claim store that concerns this job alone.
-	oddRetry = 30 * time.Second
+	// After a failure of the claim store that concerns this job alone it asks again after oddFirst,
+	// doubling to oddMax: somebody has to look at the key.
+	oddFirst = time.Second
+	oddMax   = 30 * time.Second
 	// ungatedRetry is the wait of a job that needs no leave while the claim store is away.
 	ungatedRetry = 2 * time.Second
 )
@@ -106,6 +108,10 @@ func (u *turn) ask(spend int) (dedupe.Claim, error) {
 	if err == nil {
 		u.p.gate.StoreUp()
 		u.p.metrics.claims.WithLabelValues(string(c.Verdict)).Inc()
+		if u.oddities > 0 {
+			u.oddities = 0
+			u.p.odd.settled(u.job.IdempotentID)
+		}
 	}
 	return c, err
 }
@@ -200,10 +206,12 @@ func (u *turn) storeFailed(err error) schedule.Next {
 	if odd(err) {
 		u.release(gate.Unused)
 		u.p.metrics.claims.WithLabelValues(oddDecision).Inc()
+		u.p.odd.note(u.job.IdempotentID, now)
 		u.p.warn.say("odd claim", func() {
 			u.p.log.Error().Err(err).Str("idempotent_id", u.job.IdempotentID).Msg("the job's claim cannot be used; it waits")
 		})
-		return schedule.ParkUntil(now.Add(oddRetry))
+		u.oddities++
+		return schedule.ParkUntil(now.Add(min(oddFirst<<min(u.oddities-1, 10), oddMax)))
 	}
 	u.p.storeDown(now, err)
 	u.release(gate.Unused)
@@ -213,14 +221,15 @@ func (u *turn) storeFailed(err error) schedule.Next {
 	return schedule.ParkUntil(now) // the gate says when
 }
 
-// odd says that the claim store did answer, and that its answer concerns this job alone.
+// odd says that the claim store did answer, and that its answer concerns this job alone. An answer
+// that makes no sense does not: it is the store, or what stands before it, that is not well.
 func odd(err error) bool {
 	var e *dedupe.Error
 	if !errors.As(err, &e) {
 		return false
 	}
 	switch e.Reason {
-	case dedupe.ReasonWrongType, dedupe.ReasonProtocol, dedupe.ReasonInvalid:
+	case dedupe.ReasonWrongType, dedupe.ReasonInvalid:
 		return true
 	default:
 		return false
@@ -238,7 +247,7 @@ func (u *turn) settleFault() (next schedule.Next) {
 	defer func() {
 		if r := recover(); r != nil {
 			u.p.panicked(&u.d, r, debug.Stack())
-			next = schedule.ParkUntil(time.Now().Add(oddRetry))
+			next = schedule.ParkUntil(time.Now().Add(oddMax))
 		}
 	}()
 	u.release(gate.Unused)
