@@ -184,29 +184,31 @@ func TestAStormOfRefusals(t *testing.T) {
 	b := newBench(t, 2)
 	require.NoError(t, b.stack.Sim.Set(wxsim.Fault{Kind: wxsim.KindStatus, Status: 403}))
 	w := b.run(map[string]string{"REPLYWORKER_CONCURRENCY": "8", "REPLYWORKER_BRAKE": "5"})
-	jobs := ids("job", 60)
+	store := b.stack.Redis.Store()
+	jobs, began := ids("job", 60), time.Now()
 	b.give(jobs...)
 	b.eventually("held", func() bool { return w.hold() == string(dedupe.HoldBrake) })
 	b.eventually("calm", func() bool {
 		s, c := w.State()
 		return s.SlotsUsed == 0 && c.Running == 0
 	})
-	require.EqualValues(t, 4, b.count(devstack.TopicDeadLetters))
-	require.LessOrEqual(t, b.stack.Sim.Stats().Calls, int64(5+8))
+	dead, calls := b.count(devstack.TopicDeadLetters), b.stack.Sim.Stats().Calls
+	probes := int64(time.Since(began) / (10 * time.Second)) // at most; none on a machine that is not busy
+	require.GreaterOrEqual(t, dead, int64(4))
+	require.LessOrEqual(t, dead, 4+probes, "a probe that is refused is dead")
+	require.LessOrEqual(t, calls, 5+8+probes)
 	require.NoError(t, b.stack.Sim.Clear())
-	store, err := dedupe.New(dedupe.Config{Server: dedupe.Server{Addrs: []string{b.stack.Redis.Mini().Addr()}}})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, store.Close()) }()
 	was, err := store.ReleaseHold(t.Context(), b.stack.Materials.MchID)
 	require.NoError(t, err)
 	require.True(t, was)
-	succeeded := 0
+	var succeeded int64
 	for _, e := range b.ends(len(jobs)) {
 		if e.Status == job.StatusSucceeded {
 			succeeded++
 		}
 	}
-	require.Equal(t, 56, succeeded)
+	require.Equal(t, int64(len(jobs))-b.count(devstack.TopicDeadLetters), succeeded)
+	require.LessOrEqual(t, b.count(devstack.TopicDeadLetters), dead+1, "a probe between our count and the end of the faults")
 	require.NoError(t, w.stop())
 }
 
@@ -214,17 +216,18 @@ func TestAStormOfRefusals(t *testing.T) {
 func TestRedisIsAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
+	redis := b.stack.Redis.Embedded("to answer with errors").Mini()
 	w := b.run(nil)
 	jobs := ids("job", 60)
 	b.give(jobs[:20]...)
 	b.succeeded(jobs[:20])
-	b.stack.Redis.Mini().SetError("LOADING Redis is loading the dataset in memory")
+	redis.SetError("LOADING Redis is loading the dataset in memory")
 	b.give(jobs[20:]...)
 	since := time.Now()
 	b.eventually("for a while", func() bool { return time.Since(since) > time.Second })
 	calls := b.stack.Sim.Stats().Calls
 	require.LessOrEqual(t, calls, int64(20), "nobody calls without a claim")
-	b.stack.Redis.Mini().SetError("")
+	redis.SetError("")
 	for _, e := range b.succeeded(jobs) {
 		require.Equal(t, 1, e.Attempts)
 		require.False(t, e.MaybeSent)

@@ -18,24 +18,25 @@ import (
 	"replyworker/internal/config"
 	"replyworker/internal/devstack"
 	"replyworker/internal/outcome"
+	"replyworker/internal/stacktest"
 )
 
-// bench is a stack with a producer and a reader of outcomes and dead letters.
+// patience is how long to wait for what comes within seconds on a machine that is not busy.
+const patience = time.Minute
+
+// bench is a stack with a producer and a reader of outcomes and dead letters. Its methods call topics
+// by devstack's names, whatever the brokers do.
 type bench struct {
 	t          testing.TB
-	stack      *devstack.Stack
+	stack      *stacktest.Stack
 	kafka      *kgo.Client
 	partitions int
 }
 
 func newBench(t testing.TB, partitions int) *bench {
 	t.Helper()
-	stack, err := devstack.Start(devstack.Config{Partitions: partitions, Seed: 1})
-	require.NoError(t, err)
-	t.Cleanup(stack.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(stack.Kafka.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
+	stack := stacktest.New(t, partitions)
+	client := stack.Kafka.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	return &bench{t: t, stack: stack, kafka: client, partitions: partitions}
 }
 
@@ -108,6 +109,7 @@ func (b *bench) produce(partition int32, values ...[]byte) []int64 {
 
 func (b *bench) produceRecord(r *kgo.Record) int64 {
 	b.t.Helper()
+	r.Topic = b.stack.Kafka.Topic(r.Topic)
 	out, err := b.kafka.ProduceSync(b.t.Context(), r).First()
 	require.NoError(b.t, err)
 	return out.Offset
@@ -116,11 +118,9 @@ func (b *bench) produceRecord(r *kgo.Record) int64 {
 // read reads a topic from its beginning until enough says so or the time is over.
 func (b *bench) read(topic string, enough func([]*kgo.Record) bool) []*kgo.Record {
 	b.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(b.stack.Kafka.Addr()), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50*time.Millisecond))
-	require.NoError(b.t, err)
+	c := b.stack.Kafka.Client(kgo.ConsumeTopics(b.stack.Kafka.Topic(topic)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
 	var all []*kgo.Record
 	for !enough(all) {

@@ -142,7 +142,7 @@ func (b *bench) produceAll(n int, value func(i int) []byte) {
 	partitions := b.partitions
 	records := make([]*kgo.Record, n)
 	for i := range records {
-		records[i] = &kgo.Record{Topic: devstack.TopicJobs, Partition: int32(i % partitions), Value: value(i)}
+		records[i] = &kgo.Record{Topic: b.stack.Kafka.Topic(devstack.TopicJobs), Partition: int32(i % partitions), Value: value(i)}
 	}
 	require.NoError(b.t, b.kafka.ProduceSync(b.t.Context(), records...).FirstErr())
 }

@@ -10,11 +10,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"replyworker/internal/devstack"
 	"replyworker/internal/job"
 	"replyworker/internal/outcome"
+	"replyworker/internal/stacktest"
 	"replyworker/internal/wxsim"
 )
 
@@ -91,58 +91,34 @@ func (b *bench) count(topic string) int64 {
 
 func (b *bench) endOffset(topic string, partition int32) int64 {
 	b.t.Helper()
-	req := kmsg.NewPtrListOffsetsRequest()
-	rt := kmsg.NewListOffsetsRequestTopic()
-	rt.Topic = topic
-	rp := kmsg.NewListOffsetsRequestTopicPartition()
-	rp.Partition, rp.Timestamp = partition, -1
-	rt.Partitions = append(rt.Partitions, rp)
-	req.Topics = append(req.Topics, rt)
-	res, err := req.RequestWith(b.t.Context(), b.kafka)
+	topic = b.stack.Kafka.Topic(topic)
+	all, err := b.stack.Kafka.Admin().ListEndOffsets(b.t.Context(), topic)
 	require.NoError(b.t, err)
-	return res.Topics[0].Partitions[0].Offset
+	end, _ := all.Lookup(topic, partition)
+	require.NoError(b.t, end.Err)
+	return end.Offset
 }
 
-// committed returns the group's committed offset.
+// committed returns the group's committed offset, -1 where there is none.
 func (b *bench) committed(partition int32) int64 {
 	b.t.Helper()
-	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group = "replyworker"
-	rt := kmsg.NewOffsetFetchRequestTopic()
-	rt.Topic, rt.Partitions = devstack.TopicJobs, []int32{partition}
-	req.Topics = append(req.Topics, rt)
-	g := kmsg.NewOffsetFetchRequestGroup()
-	g.Group = req.Group
-	gt := kmsg.NewOffsetFetchRequestGroupTopic()
-	gt.Topic, gt.Partitions = rt.Topic, rt.Partitions
-	g.Topics = append(g.Topics, gt)
-	req.Groups = append(req.Groups, g)
-	res, err := req.RequestWith(b.t.Context(), b.kafka)
+	all, err := b.stack.Kafka.Admin().FetchOffsets(b.t.Context(), b.stack.Kafka.Group(stacktest.Group))
 	require.NoError(b.t, err)
-	if len(res.Groups) > 0 {
-		return res.Groups[0].Topics[0].Partitions[0].Offset
+	if o, found := all.Lookup(b.stack.Kafka.Topic(devstack.TopicJobs), partition); found {
+		return o.At
 	}
-	return res.Topics[0].Partitions[0].Offset
+	return -1
 }
 
-// limit sets a topic's max.message.bytes.
+// limit sets a topic's max.message.bytes, and waits until it is so.
 func (b *bench) limit(topic, bytes string) {
 	b.t.Helper()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	c.Name, c.Value = "max.message.bytes", &bytes
-	r.Configs = append(r.Configs, c)
-	req.Resources = append(req.Resources, r)
-	res, err := req.RequestWith(b.t.Context(), b.kafka)
-	require.NoError(b.t, err)
-	require.Zero(b.t, res.Resources[0].ErrorCode)
+	b.stack.Kafka.SetTopicConfig(topic, "max.message.bytes", bytes)
 }
 
 func (b *bench) eventually(what string, cond func() bool) {
 	b.t.Helper()
-	require.Eventually(b.t, cond, 30*time.Second, 10*time.Millisecond, what)
+	require.Eventually(b.t, cond, patience, 10*time.Millisecond, what)
 }
 
 // effects checks that each of the jobs took effect once, and the simulator found no fault with us.
@@ -254,7 +230,7 @@ func TestEveryEnd(t *testing.T) {
 	// Another group reads the topic from its beginning: nothing is sent again, and what is said again
 	// is the same (ends checks it).
 	before := b.count(devstack.TopicOutcomes)
-	w = b.run(map[string]string{"REPLYWORKER_KAFKA_GROUP": "replyworker-2"})
+	w = b.run(map[string]string{"REPLYWORKER_KAFKA_GROUP": b.stack.Kafka.Group("replyworker-2")})
 	b.eventually("what leaves no claim is said again", func() bool { return b.count(devstack.TopicOutcomes) >= before+6 })
 	require.NoError(t, w.stop())
 	b.ends(len(records))
@@ -266,14 +242,12 @@ func TestEveryEnd(t *testing.T) {
 func TestTransactions(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
-	tx, err := kgo.NewClient(kgo.SeedBrokers(b.stack.Kafka.Addr()), kgo.TransactionalID("producer"),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	require.NoError(t, err)
-	t.Cleanup(tx.Close)
+	tx := b.stack.Kafka.Client(kgo.TransactionalID(b.stack.Kafka.Group("producer")),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(b.stack.Kafka.Topic(devstack.TopicJobs)))
 	transaction := func(commit kgo.TransactionEndTry, ids ...string) {
 		require.NoError(t, tx.BeginTransaction())
 		for _, id := range ids {
-			require.NoError(t, tx.ProduceSync(t.Context(), &kgo.Record{Topic: devstack.TopicJobs, Value: jobValue("c", id, "hello", nil)}).FirstErr())
+			require.NoError(t, tx.ProduceSync(t.Context(), kgo.SliceRecord(jobValue("c", id, "hello", nil))).FirstErr())
 		}
 		require.NoError(t, tx.Flush(t.Context()))
 		require.NoError(t, tx.EndTransaction(t.Context(), commit))

@@ -15,6 +15,7 @@ func TestStopWithoutABroker(t *testing.T) {
 	t.Parallel()
 	for _, busy := range []bool{false, true} {
 		b := newBench(t, 1)
+		broker := b.stack.Kafka.Embedded("to stop the broker")
 		w := b.run(map[string]string{"REPLYWORKER_DRAIN_TIMEOUT": "1s"})
 		b.produce(0, jobValue("c", "first", "hello", nil))
 		b.outcomes(1)
@@ -24,7 +25,7 @@ func TestStopWithoutABroker(t *testing.T) {
 			require.Eventually(t, func() bool { return b.stack.Sim.Stats().InFlight > 0 }, 5*time.Second, time.Millisecond)
 		}
 		b.kafka.Close()
-		b.stack.Kafka.Close()
+		broker.Close()
 		began := time.Now()
 		err := w.stop()
 		t.Logf("busy %t: stopped after %s: %v", busy, time.Since(began).Round(time.Millisecond), err)

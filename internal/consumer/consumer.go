@@ -17,11 +17,12 @@ import (
 const (
 	heartbeat      = time.Second
 	joinBackoff    = 500 * time.Millisecond
-	watchInterval  = 5 * time.Second
+	joinPause      = 100 * time.Millisecond // longer by so much each time, up to joinBackoff
+	watchInterval  = 3 * time.Second        // what is known of topics is older by kafkaio's 2 s at most
 	commitInterval = 500 * time.Millisecond
 	drainMargin    = 10 * time.Second // rebalance timeout over drain timeout
-	// groupTimeout bounds one request to the group's coordinator, leaveTimeout the leaving as a whole:
-	// with a broker that hangs, stopping takes drain-timeout and at most 8 s more.
+	// groupTimeout bounds one request to the group's coordinator, leaveTimeout the leaving as a whole, once
+	// it can begin: with a broker that hangs, stopping takes drain-timeout and at most 8 s more.
 	groupTimeout  = 3 * time.Second
 	leaveTimeout  = 5 * time.Second
 	smallestFetch = 64 << 10
@@ -48,8 +49,9 @@ type Config struct {
 
 // Consumer is a member of the group. Run it once.
 type Consumer struct {
-	cfg     Config
-	metrics *metrics
+	cfg      Config
+	metrics  *metrics
+	balancer balancer
 
 	mu     sync.Mutex
 	gen    *generation // nil while there is none
@@ -74,12 +76,10 @@ var ErrCutOff = errors.New(
 func (c *Consumer) Run(ctx context.Context) error {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.cfg.Group, Brokers: c.cfg.Client.Brokers(), Dialer: c.cfg.Client.Dialer(), Topics: c.cfg.Topics,
-		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		GroupBalancers:    []kafka.GroupBalancer{&c.balancer},
 		HeartbeatInterval: heartbeat, SessionTimeout: c.cfg.SessionTimeout,
 		RebalanceTimeout: c.cfg.DrainTimeout + drainMargin, JoinGroupBackoff: joinBackoff,
-		Timeout:               groupTimeout,
-		WatchPartitionChanges: true, PartitionWatchInterval: watchInterval,
-		StartOffset: kafka.FirstOffset,
+		Timeout: groupTimeout, StartOffset: kafka.FirstOffset,
 	})
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", c.cfg.Group, err)
@@ -92,8 +92,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.join(nextCtx, ctx, group)
 	}()
 	<-ctx.Done()
+	drainBy := time.Now().Add(c.cfg.DrainTimeout)
 	// The generation that is being worked on drains while its heartbeats go on; only then do we leave.
-	clean := c.drainCurrent()
+	clean, joining := c.drainCurrent()
+	patience := leaveTimeout
+	if joining {
+		// The coordinator answers once the others have drained, and only then can kafka-go say that we
+		// leave. Going without makes a member of a worker that is gone, and its share of the partitions
+		// has nobody for the length of a session.
+		patience += max(0, time.Until(drainBy))
+	}
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -103,7 +111,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}()
 	select {
 	case <-left:
-	case <-time.After(leaveTimeout):
+	case <-time.After(patience):
 		// A broker that does not answer finds out by itself, after the session timeout.
 		c.cfg.Log.Warn().Msg("leaving the consumer group takes too long; going without")
 		stopNext()
@@ -118,6 +126,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // next one, errors included.
 func (c *Consumer) join(ctx, running context.Context, group *kafka.ConsumerGroup) {
 	var lastErr string
+	var wait time.Duration
 	for {
 		gen, err := group.Next(ctx)
 		if err != nil {
@@ -128,9 +137,12 @@ func (c *Consumer) join(ctx, running context.Context, group *kafka.ConsumerGroup
 				c.cfg.Log.Warn().Err(err).Msg("joining the consumer group failed; trying again")
 				lastErr = text
 			}
+			// After REBALANCE_IN_PROGRESS kafka-go itself would try again at once, for as long as it takes.
+			pause(ctx, wait)
+			wait = min(wait+joinPause, joinBackoff)
 			continue
 		}
-		lastErr = ""
+		lastErr, wait = "", 0
 		c.begin(running, gen)
 	}
 }
@@ -147,17 +159,22 @@ func (c *Consumer) begin(running context.Context, gen *kafka.Generation) {
 	c.mu.Unlock()
 	g.log.Info().Int("partitions", len(g.partitions)).Msg("joined the consumer group")
 	gen.Start(func(ctx context.Context) { g.run(ctx, running) })
+	if shared := c.balancer.take(); shared != nil {
+		gen.Start(func(ctx context.Context) { c.watch(ctx, shared) })
+	}
 }
 
-func (c *Consumer) drainCurrent() bool {
+// drainCurrent waits until the generation has drained. It says whether nothing was cut off, and whether
+// there is no generation, or none any more, so that the next one is being joined.
+func (c *Consumer) drainCurrent() (clean, joining bool) {
 	c.mu.Lock()
 	g := c.gen
 	c.mu.Unlock()
 	if g == nil {
-		return true
+		return true, true
 	}
 	<-g.drained
-	return g.clean
+	return g.clean, g.lost
 }
 
 // Joined says whether the worker has joined the group. It stays true through rebalances.

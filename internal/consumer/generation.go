@@ -28,6 +28,7 @@ type generation struct {
 
 	drained chan struct{} // closed when all is ended and committed
 	clean   bool          // under drained: nothing was cut off
+	lost    bool          // under drained: the generation had ended by then
 
 	committed map[string]map[int]int64
 }
@@ -70,6 +71,7 @@ func (g *generation) run(ended, running context.Context) {
 	stop()
 	fetchers.Wait()
 	g.drain()
+	g.lost = ended.Err() != nil
 	close(g.drained)
 	<-ended.Done()
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -144,7 +145,8 @@ func (p *partition) recover(ctx context.Context, offset int64) (int64, error) {
 			Msg("the topic ends before the committed offset: it was made anew or cut back; reading all of it")
 		p.tracker.restart(first)
 	default:
-		return offset, nil // it is there again
+		// A leader that has just begun may not know of it yet. The fetcher asks again, after a while.
+		return offset, fmt.Errorf("offsets %d to %d are there: %w", first, end, kafkaio.ErrOffsetOutOfRange)
 	}
 	p.tracker.skip(first)
 	return first, nil

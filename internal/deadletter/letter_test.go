@@ -13,9 +13,9 @@ import (
 	"go.uber.org/goleak"
 
 	"replyworker/internal/deadletter"
-	"replyworker/internal/devstack"
 	"replyworker/internal/job"
 	"replyworker/internal/kafkaio"
+	"replyworker/internal/stacktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,13 +132,8 @@ func TestTheMessageIsBounded(t *testing.T) {
 func TestLettersOnTheirTopic(t *testing.T) {
 	t.Parallel()
 	const limit = 8192
-	kafka, err := devstack.StartKafka(devstack.KafkaConfig{Topics: map[string]int{"letters": 1}})
-	require.NoError(t, err)
-	t.Cleanup(kafka.Close)
-	client, err := kafkaio.NewClient(kafkaio.Config{Brokers: []string{kafka.Addr()}})
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	topic := kafkaio.NewPublisher(client, "letters", limit)
+	kafka := stacktest.NewKafka(t, map[string]int{"letters": 1})
+	topic := kafkaio.NewPublisher(kafka.Product(), kafka.Topic("letters"), limit)
 	t.Cleanup(topic.Close)
 	p := deadletter.NewPublisher(topic, "group")
 
@@ -175,9 +170,7 @@ func TestLettersOnTheirTopic(t *testing.T) {
 		row.d.Source = delivery().Source
 		require.NoError(t, p.Publish(t.Context(), &row.d, rejected()), row.name)
 	}
-	reader, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addr()), kgo.ConsumeTopics("letters"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	require.NoError(t, err)
-	t.Cleanup(reader.Close)
+	reader := kafka.Client(kgo.ConsumeTopics(kafka.Topic("letters")), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	var records []*kgo.Record
 	for len(records) < len(rows) {
 		f := reader.PollFetches(t.Context())

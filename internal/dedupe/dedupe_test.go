@@ -2,7 +2,6 @@ package dedupe_test
 
 import (
 	"flag"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,10 +11,8 @@ import (
 
 	"replyworker/internal/dedupe"
 	"replyworker/internal/dedupe/dedupetest"
+	"replyworker/internal/stacktest"
 )
-
-// realURL names the environment variable with the URL of a real server; its keys are left alone.
-const realURL = "REPLYWORKER_TEST_REDIS_URL"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -24,33 +21,23 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set("30")
 	}
-	goleak.VerifyTestMain(m)
+	// A go-redis pool that could not dial looks once a second whether it can; it sees only then that it
+	// is closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-func TestEmbedded(t *testing.T) {
+// TestStore runs the suite on the embedded Redis, or on the real one that TEST_SERVERS names.
+func TestStore(t *testing.T) {
 	t.Parallel()
-	dedupetest.Run(t, func(t *testing.T) dedupetest.Server { return dedupetest.NewFake(t) })
-}
-
-func TestReal(t *testing.T) {
-	t.Parallel()
-	url := os.Getenv(realURL)
-	if url == "" {
-		t.Skip(realURL + " is not set")
-	}
-	dedupetest.Run(t, func(t *testing.T) dedupetest.Server { return dedupetest.NewReal(t, url) })
+	dedupetest.Run(t, func(t *testing.T) dedupetest.Server { return stacktest.RedisServer(t) })
 }
 
 // TestBytesPerClaim holds the size of a finished claim, of which there are as many as jobs in the
 // retention. Measured on Redis 7.0.15: 281 bytes without details, 380 with those below.
 func TestBytesPerClaim(t *testing.T) { //nolint:tparallel // the two share srv's one connection
 	t.Parallel()
-	url := os.Getenv(realURL)
-	if url == "" {
-		t.Skip(realURL + " is not set")
-	}
 	const details = `{"host":"primary","http_status":200,"request_id":"08F4E9A6B70610A9031895B9C2A801209C9C0B28B6DC03-0"}`
-	srv := dedupetest.NewReal(t, url)
+	srv := stacktest.RealRedis(t)
 	s := dedupetest.Store(t, srv, func(c *dedupe.Config) { c.Prefix = srv.Prefix() + ":replyworker" })
 	for _, row := range []struct {
 		name, details string

@@ -15,6 +15,13 @@ const (
 	TopicResolutions = "reply-resolutions"
 )
 
+// Topics returns all of them, each with so many partitions.
+func Topics(partitions int) map[string]int {
+	return map[string]int{
+		TopicJobs: partitions, TopicOutcomes: partitions, TopicDeadLetters: partitions, TopicResolutions: partitions,
+	}
+}
+
 // Config sets a Stack up.
 type Config struct {
 	// Partitions of the jobs topic and the others; default 6.
@@ -30,13 +37,10 @@ type Config struct {
 
 // Stack is all that a worker needs around it: broker, Redis and API, on loopback. Close it.
 type Stack struct {
-	Kafka     *Kafka
-	Redis     *Redis
-	Sim       *wxsim.Sim
-	Servers   *wxsim.Servers
-	Materials *wxsim.Materials
+	*API
 
-	dir string
+	Kafka *Kafka
+	Redis *Redis
 }
 
 // Start starts a Stack. Its keys are in a folder of its own, which Close removes.
@@ -53,48 +57,19 @@ func (s *Stack) start(cfg Config) (err error) {
 	if cfg.Partitions == 0 {
 		cfg.Partitions = 6
 	}
-	n := cfg.Partitions
-	if s.dir, err = os.MkdirTemp("", "replyworker-"); err != nil {
-		return fmt.Errorf("folder for keys: %w", err)
-	}
-	if s.Materials, err = wxsim.Prepare(s.dir, wxsim.Params{KeyBits: cfg.KeyBits}); err != nil {
-		return fmt.Errorf("simulator: %w", err)
-	}
-	simConfig := s.Materials.Config()
-	simConfig.Seed = cfg.Seed
-	if s.Sim, err = wxsim.New(simConfig); err != nil {
-		return fmt.Errorf("simulator: %w", err)
-	}
-	if s.Servers, err = s.Sim.Listen(wxsim.ListenParams{
-		PrimaryAddr: cfg.PrimaryAddr, BackupAddr: cfg.BackupAddr,
-		Certificate: s.Materials.Certificate, CAPEM: s.Materials.CAPEM,
-	}); err != nil {
-		return fmt.Errorf("simulator: %w", err)
+	if s.API, err = StartAPI(cfg); err != nil {
+		return err
 	}
 	if s.Redis, err = StartRedis(cfg.RedisPort); err != nil {
 		return err
 	}
-	s.Kafka, err = StartKafka(KafkaConfig{Port: cfg.KafkaPort, Topics: map[string]int{
-		TopicJobs: n, TopicOutcomes: n, TopicDeadLetters: n, TopicResolutions: n,
-	}})
+	s.Kafka, err = StartKafka(KafkaConfig{Port: cfg.KafkaPort, Topics: Topics(cfg.Partitions)})
 	return err
 }
 
 // Env returns the environment that makes a worker use the stack.
 func (s *Stack) Env() []string {
-	f := s.Materials.Files
-	return []string{
-		"REPLYWORKER_KAFKA_BROKERS=" + s.Kafka.Addr(),
-		"REPLYWORKER_REDIS_URL=" + s.Redis.URL(),
-		"REPLYWORKER_MCHID=" + s.Materials.MchID,
-		"REPLYWORKER_CERT_SERIAL=" + s.Materials.CertSerial,
-		"REPLYWORKER_PRIVATE_KEY_FILE=" + f.MerchantKey,
-		"REPLYWORKER_PUBLIC_KEY_ID=" + s.Materials.PublicKeyID,
-		"REPLYWORKER_PUBLIC_KEY_FILE=" + f.PublicKey,
-		"REPLYWORKER_PRIMARY_URL=" + s.Servers.PrimaryURL,
-		"REPLYWORKER_BACKUP_URL=" + s.Servers.BackupURL,
-		"REPLYWORKER_API_CA_FILE=" + f.CA,
-	}
+	return append(s.API.Env(), "REPLYWORKER_KAFKA_BROKERS="+s.Kafka.Addr(), "REPLYWORKER_REDIS_URL="+s.Redis.URL())
 }
 
 // Close stops everything and removes the keys.
@@ -105,10 +80,72 @@ func (s *Stack) Close() {
 	if s.Redis != nil {
 		s.Redis.Close()
 	}
-	if s.Sim != nil {
-		_ = s.Sim.Close() // it is an io.Closer, and has nothing to say
+	if s.API != nil {
+		s.API.Close()
 	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir) // it is in the system's folder for temporary files
+}
+
+// API is the simulated API on two hosts, with a merchant's keys. Close it.
+type API struct {
+	Sim       *wxsim.Sim
+	Servers   *wxsim.Servers
+	Materials *wxsim.Materials
+
+	dir string
+}
+
+// StartAPI starts the simulator alone. Its keys are in a folder of its own, which Close removes.
+func StartAPI(cfg Config) (*API, error) {
+	a := &API{}
+	if err := a.start(cfg); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *API) start(cfg Config) (err error) {
+	if a.dir, err = os.MkdirTemp("", "replyworker-"); err != nil {
+		return fmt.Errorf("folder for keys: %w", err)
+	}
+	if a.Materials, err = wxsim.Prepare(a.dir, wxsim.Params{KeyBits: cfg.KeyBits}); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	simConfig := a.Materials.Config()
+	simConfig.Seed = cfg.Seed
+	if a.Sim, err = wxsim.New(simConfig); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	if a.Servers, err = a.Sim.Listen(wxsim.ListenParams{
+		PrimaryAddr: cfg.PrimaryAddr, BackupAddr: cfg.BackupAddr,
+		Certificate: a.Materials.Certificate, CAPEM: a.Materials.CAPEM,
+	}); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	return nil
+}
+
+// Env returns the environment that makes a worker use the simulator as its merchant.
+func (a *API) Env() []string {
+	f := a.Materials.Files
+	return []string{
+		"REPLYWORKER_MCHID=" + a.Materials.MchID,
+		"REPLYWORKER_CERT_SERIAL=" + a.Materials.CertSerial,
+		"REPLYWORKER_PRIVATE_KEY_FILE=" + f.MerchantKey,
+		"REPLYWORKER_PUBLIC_KEY_ID=" + a.Materials.PublicKeyID,
+		"REPLYWORKER_PUBLIC_KEY_FILE=" + f.PublicKey,
+		"REPLYWORKER_PRIMARY_URL=" + a.Servers.PrimaryURL,
+		"REPLYWORKER_BACKUP_URL=" + a.Servers.BackupURL,
+		"REPLYWORKER_API_CA_FILE=" + f.CA,
+	}
+}
+
+// Close stops the simulator and removes the keys.
+func (a *API) Close() {
+	if a.Sim != nil {
+		_ = a.Sim.Close() // it is an io.Closer, and has nothing to say
+	}
+	if a.dir != "" {
+		_ = os.RemoveAll(a.dir) // it is in the system's folder for temporary files
 	}
 }

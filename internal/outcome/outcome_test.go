@@ -15,10 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
-	"replyworker/internal/devstack"
 	"replyworker/internal/job"
 	"replyworker/internal/kafkaio"
 	"replyworker/internal/outcome"
+	"replyworker/internal/stacktest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -152,13 +152,8 @@ func TestOddHeadersAndClocks(t *testing.T) {
 // TestTooLarge: what a producer has made large must not keep the record from its end.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	kafka, err := devstack.StartKafka(devstack.KafkaConfig{Topics: map[string]int{"outcomes": 1}})
-	require.NoError(t, err)
-	t.Cleanup(kafka.Close)
-	client, err := kafkaio.NewClient(kafkaio.Config{Brokers: []string{kafka.Addr()}})
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	topic := kafkaio.NewPublisher(client, "outcomes", 4096)
+	kafka := stacktest.NewKafka(t, map[string]int{"outcomes": 1})
+	topic := kafkaio.NewPublisher(kafka.Product(), kafka.Topic("outcomes"), 4096)
 	t.Cleanup(topic.Close)
 	p := outcome.NewPublisher(topic, group)
 
@@ -172,9 +167,7 @@ func TestTooLarge(t *testing.T) {
 	traced.Headers[0].Value = bytes.Repeat([]byte("0"), 8192)
 	require.NoError(t, p.Publish(t.Context(), traced, decoded(t), result(job.StatusSucceeded, job.ReasonNone)))
 
-	reader, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addr()), kgo.ConsumeTopics("outcomes"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	require.NoError(t, err)
-	t.Cleanup(reader.Close)
+	reader := kafka.Client(kgo.ConsumeTopics(kafka.Topic("outcomes")), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	var records []*kgo.Record
 	for len(records) < 3 {
 		f := reader.PollFetches(t.Context())
