@@ -2,12 +2,13 @@
 GO ?= go
 BIN := $(CURDIR)/bin
 GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
 GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo fmt lint vet test race cover fuzz-short bench tidy sdk check clean
+.PHONY: help build demo fmt lint vet test race cover fuzz-short bench real chaos vuln tidy sdk check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,16 @@ bench: ## benchmarks, each for BENCHTIME (1s)
 
 sdk: ## the tests against WeChat Pay's own SDK, a module of their own
 	cd test/sdk && $(GO) vet ./... && $(GO) test ./...
+
+real: ## the suites and the integration tests on a real Kafka and Redis (Java 17, Maven)
+	test/integration/suites
+	test/integration/run
+
+chaos: ## workers, real servers and every trouble there is; CHAOS='-seed 7 -jobs 20000 -for 3m'
+	$(GO) run ./test/chaos $(CHAOS)
+
+vuln: ## known vulnerabilities in what the code calls (needs the database's site)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 
 tidy: ## go.mod and go.sum of both modules
 	$(GO) mod tidy

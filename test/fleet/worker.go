@@ -54,7 +54,8 @@ func New(binary, dir string, n int, env []string) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker %d: %w", n, err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	// Not 127.0.0.1: there the port, free again until the worker takes it, may become that of a connection.
+	ln, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		return nil, fmt.Errorf("worker %d: %w", n, err)
 	}

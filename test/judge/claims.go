@@ -30,11 +30,12 @@ func Claims(ctx context.Context, r Redis, prefix string) (map[string]string, err
 	names := map[string]string{"c": "claimed", "w": "waiting", "d": "done", "x": "dead", "e": "expired"}
 	found := map[string]string{}
 	for line := range strings.Lines(text) {
-		key, state, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok || names[state] == "" {
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ') // an id may have spaces in it
+		if at < 0 || names[line[at+1:]] == "" {
 			return nil, fmt.Errorf("claims: %q is no claim", line)
 		}
-		found[key] = names[state]
+		found[line[:at]] = names[line[at+1:]]
 	}
 	return found, nil
 }

@@ -29,10 +29,13 @@ type Evidence struct {
 	Committed, Ends map[int32]int64
 	// Claims is the state of each claim that is left in Redis, by its key.
 	Claims map[string]string
-	// Losses is when Redis lost claims: flushed, or failed over to a copy that lagged. What a lost claim
-	// explains is counted apart.
-	Losses []time.Time
+	// Losses is when Redis may have lost claims: flushed, or while it failed over to a copy that lagged.
+	// What a lost claim explains is counted apart.
+	Losses []Span
 }
+
+// Span is a time.
+type Span struct{ From, To time.Time }
 
 // at names a job record.
 type at struct {

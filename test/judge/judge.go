@@ -99,9 +99,9 @@ func (c *court) violation(rule Rule, format string, args ...any) {
 	}
 }
 
-// unless enters a violation, or counts it as explained where Redis lost claims in that time.
+// unlessLost enters a violation, or counts it as explained where Redis lost claims in that time.
 func (c *court) unlessLost(from, to time.Time, rule Rule, format string, args ...any) {
-	if slices.ContainsFunc(c.Losses, func(t time.Time) bool { return !t.Before(from) && !t.After(to) }) {
+	if slices.ContainsFunc(c.Losses, func(s Span) bool { return !s.To.Before(from) && !s.From.After(to) }) {
 		c.Explained[rule]++
 		return
 	}

@@ -194,10 +194,10 @@ func TestALostClaimExplains(t *testing.T) {
 	w.say(0, "failed", "rejected", "")
 	w.letter(0)
 	w.put(2, func() { w.say(2, "succeeded", "", "log-a") })
-	w.Losses = []time.Time{start.Add(3 * time.Second)}
+	w.Losses = []judge.Span{{start.Add(3 * time.Second), start.Add(4 * time.Second)}}
 	r := judge.Judge(w.Evidence)
 	require.Empty(t, r.Samples)
 	require.Equal(t, map[judge.Rule]int{judge.Contradiction: 1, judge.SecondSuccess: 1}, r.Explained)
-	w.Losses = []time.Time{start.Add(time.Hour)}
+	w.Losses = []judge.Span{{start.Add(time.Hour), start.Add(2 * time.Hour)}}
 	require.Len(t, judge.Judge(w.Evidence).Violations, 2, "a loss at another time explains nothing")
 }
