@@ -21,6 +21,11 @@ const (
 	watchInterval  = 3 * time.Second        // what is known of topics is older by kafkaio's 2 s at most
 	commitInterval = 500 * time.Millisecond
 	drainMargin    = 10 * time.Second // rebalance timeout over drain timeout
+	// refusedPatience is for how long commits may be refused before it is worth a warning.
+	refusedPatience = 10 * time.Second
+	// Of the warnings that fetching fails, there are so many for all partitions together.
+	fetchWarningsBurst  = 3
+	fetchWarningsPeriod = 5 * time.Second
 	// groupTimeout bounds one request to the group's coordinator, leaveTimeout the leaving as a whole, once
 	// it can begin: with a broker that hangs, stopping takes drain-timeout and at most 8 s more.
 	groupTimeout  = 3 * time.Second
@@ -53,6 +58,8 @@ type Consumer struct {
 	metrics  *metrics
 	balancer balancer
 
+	fetchWarnings zerolog.Sampler
+
 	mu     sync.Mutex
 	gen    *generation // nil while there is none
 	joined bool        // a generation has been joined at least once
@@ -60,7 +67,10 @@ type Consumer struct {
 
 // New makes a Consumer.
 func New(cfg Config) (*Consumer, error) {
-	c := &Consumer{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	c := &Consumer{
+		cfg: cfg, metrics: newMetrics(cfg.Registerer),
+		fetchWarnings: &zerolog.BurstSampler{Burst: fetchWarningsBurst, Period: fetchWarningsPeriod},
+	}
 	if err := cfg.Registerer.Register(c); err != nil {
 		return nil, fmt.Errorf("register metrics of the consumer: %w", err)
 	}

@@ -31,6 +31,7 @@ type generation struct {
 	lost    bool          // under drained: the generation had ended by then
 
 	committed map[string]map[int]int64
+	refused   time.Time // since when commits are refused; zero while they are not
 }
 
 func (g *generation) assign() {
@@ -49,6 +50,7 @@ func (g *generation) assign() {
 				},
 				tracker: newTracker(a.Offset), session: g.session,
 				maxJobs: max(1, cfg.BufferJobs/n), maxBytes: share,
+				warn:    g.consumer.fetchWarnings,
 				log:     g.log.With().Str("topic", topic).Int("partition", a.ID).Logger(),
 				metrics: g.consumer.metrics,
 			}
@@ -140,9 +142,10 @@ func (g *generation) commit(all bool) {
 	}
 	if err := g.gen.CommitOffsets(offsets); err != nil {
 		g.consumer.metrics.commits.WithLabelValues("error").Inc()
-		g.log.Debug().Err(err).Msg("commit refused; what is finished will be skipped when it comes again")
+		g.commitRefused(err, time.Now())
 		return
 	}
+	g.refused = time.Time{}
 	g.consumer.metrics.commits.WithLabelValues("ok").Inc()
 	if g.committed == nil {
 		g.committed = map[string]map[int]int64{}
@@ -153,4 +156,18 @@ func (g *generation) commit(all bool) {
 		}
 		maps.Copy(g.committed[topic], partitions)
 	}
+}
+
+// commitRefused says so where it lasts. That one is refused while the group rebalances is nothing: what
+// is finished will be skipped when it comes again.
+func (g *generation) commitRefused(err error, now time.Time) {
+	if g.refused.IsZero() {
+		g.refused = now
+	}
+	if now.Sub(g.refused) < refusedPatience {
+		g.log.Debug().Err(err).Msg("commit refused")
+		return
+	}
+	g.log.Warn().Err(err).Msg("commits are refused; what is finished comes again, to be skipped")
+	g.refused = now // to say it again after as long
 }

@@ -27,6 +27,7 @@ type partition struct {
 	maxJobs  int
 	maxBytes int
 	log      zerolog.Logger
+	warn     zerolog.Sampler // of the warnings that fetching fails
 	metrics  *metrics
 
 	highWatermark atomic.Int64
@@ -46,7 +47,8 @@ func (p *partition) run(ctx context.Context, offset int64) {
 			return
 		}
 		if wait == 0 || wait >= fetchRetryMax {
-			p.log.Warn().Err(err).Int64("offset", offset).Msg("fetch failed; trying again")
+			log := p.log.Sample(p.warn)
+			log.Warn().Err(err).Int64("offset", offset).Msg("fetch failed; trying again")
 		}
 		wait = min(max(2*wait, fetchRetryFirst), fetchRetryMax)
 		p.metrics.fetchErrors.Inc()
