@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command chaos runs workers against real servers, makes every trouble it can, and judges what became
 // of the jobs.
 //

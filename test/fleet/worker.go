@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package fleet runs workers as processes of the built binary, and ends them in every way there is.
 package fleet
 

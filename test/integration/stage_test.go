@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration_test
 
 import (
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"replyworker/test/fleet"
 	"replyworker/test/judge"
@@ -63,9 +66,10 @@ func newStage(t *testing.T, partitions int32, settings ...string) *stage {
 		Jobs: s.prefix + "-jobs", Outcomes: s.prefix + "-outcomes", Letters: s.prefix + "-letters",
 	}
 	marks := s.prefix + "-resolutions"
-	made, err := s.admin().CreateTopics(t.Context(), partitions, 3, nil, s.topics.Jobs, s.topics.Outcomes, s.topics.Letters, marks)
+	made, err := s.admin().CreateTopics(t.Context(), partitions, 3, nil, s.topics.Outcomes, s.topics.Letters, marks, s.topics.Jobs)
 	require.NoError(t, err)
 	require.NoError(t, made.Error())
+	s.await("all brokers know the topics", s.known)
 	s.env = slices.Concat(shared.kafka.Settings(false), shared.redis.Settings(), s.api.Settings, []string{
 		"REPLYWORKER_KAFKA_GROUP=" + s.prefix, "REPLYWORKER_REDIS_PREFIX=" + s.prefix,
 		"REPLYWORKER_TOPIC_JOBS=" + s.topics.Jobs, "REPLYWORKER_TOPIC_OUTCOMES=" + s.topics.Outcomes,
@@ -80,6 +84,27 @@ func newStage(t *testing.T, partitions int32, settings ...string) *stage {
 }
 
 func (s *stage) admin() *kadm.Client { return kadm.NewClient(s.client) }
+
+// known says whether each broker knows the jobs topic, which was made last, with a leader for each
+// partition.
+func (s *stage) known() bool {
+	for _, broker := range s.client.SeedBrokers() {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &s.topics.Jobs
+		req := kmsg.NewPtrMetadataRequest()
+		req.Topics = []kmsg.MetadataRequestTopic{topic}
+		res, err := req.RequestWith(s.t.Context(), broker)
+		if err != nil || res.Topics[0].ErrorCode != 0 {
+			return false
+		}
+		for _, p := range res.Topics[0].Partitions {
+			if p.ErrorCode != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // worker prepares a worker, which ends with the test.
 func (s *stage) worker(settings ...string) *fleet.Worker {
