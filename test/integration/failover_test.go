@@ -17,6 +17,7 @@ const (
 	hostBack = "host is back"
 	// promisedExtra is by how much a job may be delayed where nothing is to be waited for.
 	promisedExtra = 100 * time.Millisecond
+	steadyDelay   = 250 * time.Millisecond
 )
 
 // quick is an API that answers within 40 ms.
@@ -68,7 +69,7 @@ func (r refusal) extra() time.Duration { return max(0, worst(r.after)-worst(r.be
 // refuse lets the primary refuse for a while.
 func (s *stage) refuse(w *fleet.Worker, l *load, rate int) (r refusal) {
 	s.t.Helper()
-	s.steady(l, rate)
+	s.steady(l, rate, steadyDelay)
 	from := time.Now()
 	s.more(int64(5 * rate))
 	r.before = s.delays(l, from, time.Now())
@@ -125,7 +126,7 @@ func measureHang(t *testing.T, name string, rate int) {
 	w := s.worker()
 	s.start(w)
 	l := s.load(rate, manyPartitions)
-	s.steady(l, rate)
+	s.steady(l, rate, steadyDelay)
 	from := time.Now()
 	s.more(int64(4 * rate))
 	before := s.delays(l, from, time.Now())

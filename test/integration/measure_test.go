@@ -116,17 +116,14 @@ func (s *stage) gaps(from, to time.Time, partitions int32) (all, one time.Durati
 	return all, one
 }
 
-// steady waits until the jobs of a load reach the API soon after they are born: until the workers have
-// their connections, and have caught up with what came before.
-func (s *stage) steady(l *load, rate int) {
+// steady waits until nine in ten jobs of a load reach the API within a time of their birth: until the
+// workers have their connections, and have caught up with what came before.
+func (s *stage) steady(l *load, rate int, within time.Duration) {
 	s.t.Helper()
 	const recent = 2 * time.Second
 	s.await("a steady state: is the machine too busy for it?", func() bool {
 		now := time.Now()
-		last := s.delays(l, now.Add(-recent-steadyDelay), now.Add(-steadyDelay))
-		return len(last) >= rate && quantile(last, 0.9) < steadyDelay
+		last := s.delays(l, now.Add(-recent-within), now.Add(-within))
+		return len(last) >= rate && quantile(last, 0.9) < within
 	})
 }
-
-// steadyDelay is what nine jobs in ten stay below in a steady state.
-const steadyDelay = 250 * time.Millisecond

@@ -21,7 +21,7 @@ func TestMeasureARollingRestart(t *testing.T) {
 	s.start(a, b)
 	s.shares(manyPartitions, a, b)
 	l := s.load(rate, manyPartitions)
-	s.steady(l, rate)
+	s.steady(l, rate, time.Second)
 	from := time.Now()
 	s.more(5 * rate)
 	natural, naturalOne := s.gaps(from, time.Now(), manyPartitions)

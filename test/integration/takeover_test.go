@@ -41,7 +41,7 @@ func measureTakeover(t *testing.T, name string, session, lease time.Duration) {
 	s.start(dies, lives)
 	has := s.shares(manyPartitions, dies, lives)[0]
 	l := s.load(rate, manyPartitions)
-	s.steady(l, rate)
+	s.steady(l, rate, time.Second)
 
 	killed := time.Now()
 	dies.Kill()
