@@ -3,6 +3,7 @@ package stacktest
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ type Kafka struct {
 	client   *kgo.Client
 	admin    *kadm.Client
 	brokers  []int32 // their numbers
+	changes  int     // of topics' settings, so far
 }
 
 // NewKafka returns a Kafka with the topics given, each with its number of partitions and a replica on
@@ -157,10 +159,21 @@ func (k *Kafka) delete(names []string) {
 	_, _ = k.admin.DeleteTopics(ctx, names...) // the test may have deleted some
 }
 
-// SetTopicConfig sets one setting of a topic, and returns when every broker knows it.
+// SetTopicConfig sets one setting of a topic, and returns when every broker obeys it.
 func (k *Kafka) SetTopicConfig(topic, name, value string) {
 	k.t.Helper()
 	topic = k.Topic(topic)
+	k.setTopicConfig(topic, name, value)
+	if k.embedded == nil {
+		// A broker tells of a setting a little before its logs obey it. One change comes after another: when
+		// it tells of a second, of something that nobody needs, the first is done.
+		k.changes++
+		k.setTopicConfig(topic, "delete.retention.ms", strconv.Itoa(1_000_000+k.changes))
+	}
+}
+
+func (k *Kafka) setTopicConfig(topic, name, value string) {
+	k.t.Helper()
 	change := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}
 	res, err := k.admin.AlterTopicConfigs(k.t.Context(), change, topic)
 	require.NoError(k.t, err)

@@ -10,17 +10,20 @@ import (
 	"replyworker/test/judge"
 )
 
-// node answers one command.
+// node answers in two pieces, the first of them empty.
 type node struct {
-	asked  string
+	asked  []string
 	answer string
 }
 
 func (*node) Master(context.Context) (int, error) { return 2, nil }
 
 func (n *node) Do(_ context.Context, number int, args ...string) (string, error) {
-	n.asked = strings.Join(append([]string{map[bool]string{true: "master"}[number == 2]}, args[2:]...), " ")
-	return n.answer, nil
+	n.asked = append(n.asked, strings.Join(append([]string{map[bool]string{true: "master"}[number == 2]}, args[2:]...), " "))
+	if len(n.asked) == 1 {
+		return "17", nil
+	}
+	return "0\n" + n.answer, nil
 }
 
 func TestClaims(t *testing.T) {
@@ -50,7 +53,7 @@ func TestClaims(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
-			require.Equal(t, "master 0 p:job:*", n.asked)
+			require.Equal(t, []string{"master 0 0 p:job:*", "master 0 17 p:job:*"}, n.asked)
 		})
 	}
 }
