@@ -70,8 +70,16 @@ func (r *renewer) renew(ctx context.Context) {
 		return
 	}
 	for i, err := range r.claims.Renew(ctx, due) {
-		if errors.Is(err, dedupe.ErrLost) {
+		if errors.Is(err, dedupe.ErrLost) && r.holds(due[i].Token) {
 			r.log.Warn().Str("idempotent_id", due[i].IdempotentID).Msg("a claim was lost while its call was out")
 		}
 	}
+}
+
+// holds says whether a claim is still to be renewed: its call may have ended meanwhile, and settled it.
+func (r *renewer) holds(token string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, held := r.held[token]
+	return held
 }
