@@ -1,6 +1,9 @@
 package gate
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // The doubling wait between two probes of a host goes up to mostCooldowns times the first one, and not
 // over maxCooldown.
@@ -23,6 +26,15 @@ type breaker struct {
 	probeAt   time.Time
 	probing   bool
 	lastProbe string // the lane that probed last
+
+	out   context.Context //nolint:containedctx // The host's own, see Grant.HostOut.
+	leave context.CancelFunc
+}
+
+func newBreaker(cfg Config) breaker {
+	b := breaker{threshold: cfg.BreakerFailures, first: cfg.BreakerCooldown, jitter: cfg.Jitter}
+	b.out, b.leave = context.WithCancel(context.Background())
+	return b
 }
 
 // ready says whether lane may call the host now, and whether as its probe. Where it may not, wait
@@ -72,6 +84,7 @@ func (b *breaker) answered(now time.Time, g *Grant) (changed bool) {
 	b.failures = 0
 	if b.open {
 		b.open, b.since, b.lastProbe = false, now, ""
+		b.out, b.leave = context.WithCancel(context.Background())
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Gate struct {
 	hosts     []breaker // by wxclient.Host
 	merchants map[string]*merchant
 	successes uint64
+	usual     usual
 	outage    time.Time // since when both hosts are out; zero while one is well
 	calm      calm
 	store     store
@@ -73,9 +75,7 @@ func New(cfg Config) *Gate {
 	}
 	g := &Gate{cfg: cfg, changed: make(chan struct{}, 1), merchants: map[string]*merchant{}}
 	for range hosts {
-		g.hosts = append(g.hosts, breaker{
-			threshold: cfg.BreakerFailures, first: cfg.BreakerCooldown, jitter: cfg.Jitter,
-		})
+		g.hosts = append(g.hosts, newBreaker(cfg))
 	}
 	return g
 }
@@ -122,9 +122,18 @@ type Grant struct {
 	HoldProbe bool
 
 	at        time.Time
+	out       context.Context //nolint:containedctx // A host's, not a caller's: see HostOut.
 	hostProbe bool
 	called    bool // a call's end was reported on an earlier host
+	left      bool // of a probe that its job has left; it has no slot
 }
+
+// HostProbe says that the host is out, and this call is to find out whether it is back.
+func (g *Grant) HostProbe() bool { return g.hostProbe }
+
+// HostOut ends when the host goes out of service while the other one is well. A call that is out then
+// and has had its Patience is better made there.
+func (g *Grant) HostOut() context.Context { return g.out }
 
 // Denial says why a job may not call now.
 type Denial struct {
@@ -167,10 +176,8 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		}
 	}
 	m.pace.take()
-	grant := &Grant{Ask: ask, Host: host, at: now, hostProbe: probe}
-	if probe {
-		g.hosts[host].probing, g.hosts[host].lastProbe = true, ask.Lane
-	}
+	grant := &Grant{Ask: ask}
+	g.enter(now, grant, host, probe)
 	if m.hold != nil {
 		grant.HoldProbe = true
 		m.hold.probe = grant
@@ -180,6 +187,15 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 	}
 	g.used++
 	return grant, nil
+}
+
+// enter makes a grant one for a call on a host.
+func (g *Gate) enter(now time.Time, grant *Grant, host wxclient.Host, probe bool) {
+	b := &g.hosts[host]
+	grant.Host, grant.at, grant.out, grant.hostProbe, grant.called = host, now, b.out, probe, false
+	if probe {
+		b.probing, b.lastProbe = true, grant.Lane
+	}
 }
 
 // host chooses the host for lane: the primary while it is well or due for a probe, else the backup.
@@ -213,12 +229,8 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 	if len(g.hosts) < 2 {
 		return false
 	}
-	other := wxclient.Primary
-	if grant.Host == wxclient.Primary {
-		other = wxclient.Backup
-	}
-	b := &g.hosts[other]
-	ok, probe, _ := b.ready(now, grant.Lane)
+	to := other(grant.Host)
+	ok, probe, _ := g.hosts[to].ready(now, grant.Lane)
 	if !ok {
 		return false
 	}
@@ -227,12 +239,32 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 		return false
 	}
 	m.pace.take()
-	if probe {
-		b.probing, b.lastProbe = true, grant.Lane
-	}
-	grant.Host, grant.hostProbe, grant.called, grant.at = other, probe, false, now
+	g.enter(now, grant, to, probe)
 	return true
 }
+
+// Leave lets a job go on while its host probe is still out: it returns a grant of its own for the
+// probe, which goes back by Done and has no slot, or nil where the other host is not well either and
+// the probe is all that there is to wait for. The job's own grant is then to be moved by Switch.
+func (g *Gate) Leave(grant *Grant) *Grant {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !grant.hostProbe || !g.otherIsWell(grant.Host) {
+		return nil
+	}
+	left := *grant
+	left.left, left.HoldProbe, grant.hostProbe = true, false, false
+	return &left
+}
+
+func other(h wxclient.Host) wxclient.Host {
+	if h == wxclient.Primary {
+		return wxclient.Backup
+	}
+	return wxclient.Primary
+}
+
+func (g *Gate) otherIsWell(h wxclient.Host) bool { return len(g.hosts) == 2 && !g.hosts[other(h)].open }
 
 // End is how a granted call ended, as far as the gate cares.
 type End int
@@ -250,7 +282,9 @@ const (
 func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.used--
+	if !grant.left {
+		g.used--
+	}
 	m := g.merchant(grant.MchID)
 	if m.hold != nil && m.hold.probe == grant {
 		m.hold.probe = nil
@@ -276,6 +310,9 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 			g.successes++
 			m.successes++
 			m.lastSuccess = now
+			if !grant.left { // what was left is known to be slow
+				g.usual.note(now.Sub(grant.at))
+			}
 		}
 		g.hostAnswered(now, grant) // first: where it ends an outage, this answer belongs to what follows
 		m.pace.answer(now, grant.at, end == SlowDown)
@@ -289,8 +326,13 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 	g.merchant(grant.MchID).pace.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
-	if b.failed(now, grant) && g.cfg.OnBreaker != nil {
-		g.cfg.OnBreaker(grant.Host, true)
+	if b.failed(now, grant) {
+		if g.otherIsWell(grant.Host) {
+			b.leave()
+		}
+		if g.cfg.OnBreaker != nil {
+			g.cfg.OnBreaker(grant.Host, true)
+		}
 	}
 	if grant.hostProbe {
 		b.probing = false

@@ -29,6 +29,7 @@ type outside struct {
 	hold       int  // the hold that it probes, 0 for none
 	storeProbe bool
 	switched   bool // its failure was told by a Switch that said no
+	left       bool // by its job, which has a grant of its own
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -88,6 +89,22 @@ func (m *machine) done(t *rapid.T) {
 	m.giveBack(o, end)
 }
 
+func (m *machine) leave(t *rapid.T) {
+	o := m.draw(t)
+	if o.left {
+		t.Skip("its job is gone already")
+	}
+	well := m.backup && !m.open(1-o.grant.Host)
+	left := m.g.Leave(o.grant)
+	if want := o.hostProbe && well; (left != nil) != want {
+		t.Fatalf("Leave = %v of a grant that is a host's probe: %t, the other host well: %t", left, o.hostProbe, well)
+	}
+	if left != nil {
+		o.hostProbe = false
+		m.out = append(m.out, &outside{grant: left, hostProbe: true, left: true})
+	}
+}
+
 func (m *machine) giveBack(o *outside, end gate.End) {
 	m.g.Done(m.now, o.grant, end)
 	for i := range m.out {
@@ -100,8 +117,8 @@ func (m *machine) giveBack(o *outside, end gate.End) {
 
 func (m *machine) switchHost(t *rapid.T) {
 	o := m.draw(t)
-	if o.switched {
-		t.Skip("it has no host any more")
+	if o.switched || o.left {
+		t.Skip("it has no host any more, or no job")
 	}
 	before := o.grant.Host
 	if !m.g.Switch(m.now, o.grant) {
@@ -128,12 +145,11 @@ func (m *machine) setHold(t *rapid.T) {
 
 func (m *machine) check(t *rapid.T) {
 	s := m.g.State()
-	if s.SlotsUsed != len(m.out) || s.SlotsUsed > m.concurrency {
-		t.Fatalf("%d slots are used, want %d, one for each grant that is out, and %d at most",
-			s.SlotsUsed, len(m.out), m.concurrency)
-	}
-	hosts, holds, store := map[wxclient.Host]int{}, map[int]int{}, 0
+	hosts, holds, store, jobs := map[wxclient.Host]int{}, map[int]int{}, 0, 0
 	for _, o := range m.out {
+		if !o.left {
+			jobs++
+		}
 		if o.hostProbe {
 			hosts[o.grant.Host]++
 		}
@@ -143,6 +159,13 @@ func (m *machine) check(t *rapid.T) {
 		if o.storeProbe {
 			store++
 		}
+	}
+	if s.SlotsUsed != jobs || s.SlotsUsed > m.concurrency {
+		t.Fatalf("%d slots are used, want %d, one for each job's grant that is out, and %d at most",
+			s.SlotsUsed, jobs, m.concurrency)
+	}
+	if n := len(m.out) - jobs; n > 1 {
+		t.Fatalf("%d probes are out that their jobs have left, want 1 at most", n)
 	}
 	for _, h := range s.Hosts {
 		if n := hosts[h.Host]; n > 1 || h.Probing != (n == 1) {
@@ -190,6 +213,7 @@ func TestGateKeepsItsPromisesInAnyOrderOfEvents(t *testing.T) {
 			"try again": m.try,
 			"done":      m.done,
 			"switch":    m.switchHost,
+			"leave":     m.leave,
 			"hold":      m.setHold,
 			"clear hold": func(t *rapid.T) {
 				id := drawMerchant(t)

@@ -101,13 +101,27 @@ func (u *turn) attempt(body []byte) (wxclient.Answer, *wxclient.Error) {
 	}
 	u.before, u.begun = u.begun, successes{all, own}
 	defer u.p.renewer.hold(u.claim)()
-	begin := time.Now()
-	answer, err := u.p.cfg.API.Reply(u.ctx, u.grant.Host, u.p.cfg.Merchants[u.job.MchID], u.job.ComplaintID, body)
-	var e *wxclient.Error
-	if err != nil && !errors.As(err, &e) {
-		e = &wxclient.Error{Class: wxclient.ClassTransient, Host: u.grant.Host, Sent: true, Err: err}
+	if u.grant.HostProbe() {
+		return u.probe(body)
 	}
-	u.p.metrics.attempt(u.grant.Host, e, time.Since(begin))
+	ctx, done := u.whileHostIsIn()
+	defer done()
+	return u.reply(ctx, u.grant.Host, body)
+}
+
+// reply makes one call on a host.
+func (u *turn) reply(ctx context.Context, host wxclient.Host, body []byte) (wxclient.Answer, *wxclient.Error) {
+	begin := time.Now()
+	answer, err := u.p.cfg.API.Reply(ctx, host, u.p.cfg.Merchants[u.job.MchID], u.job.ComplaintID, body)
+	var e *wxclient.Error
+	switch {
+	case err == nil:
+	case !errors.As(err, &e):
+		e = &wxclient.Error{Class: wxclient.ClassTransient, Host: host, Sent: true, Err: err}
+	case errors.Is(e.Err, errHostOut):
+		e.Class = wxclient.ClassHostFailed
+	}
+	u.p.metrics.attempt(host, e, time.Since(begin))
 	return answer, e
 }
 

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,6 +76,7 @@ type Processor struct {
 	brake   *brake
 	renewer *renewer
 	holds   *keeper
+	probes  sync.WaitGroup // of hosts; their jobs may have gone on
 	log     zerolog.Logger
 	metrics *metrics
 }
@@ -91,7 +93,8 @@ func New(cfg Config) *Processor {
 	return p
 }
 
-// Run keeps claims and holds alive until ctx ends.
+// Run keeps claims and holds alive until ctx ends. It returns when no call is out any more: the sessions
+// of its tasks must have been drained by then.
 func (p *Processor) Run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
@@ -100,6 +103,7 @@ func (p *Processor) Run(ctx context.Context) {
 	}()
 	p.holds.run(ctx)
 	<-done
+	p.probes.Wait()
 }
 
 // Task makes the task of a delivery. finished is called when the record needs no further delivery.

@@ -1,0 +1,181 @@
+package processor_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"replyworker/internal/gate"
+	"replyworker/internal/job"
+	"replyworker/internal/wxclient"
+)
+
+// hanging is an API whose primary takes calls and answers none of them until it is told to.
+type hanging struct {
+	w      *world
+	answer chan struct{} // closed: calls that hang are answered
+}
+
+func newHanging(w *world) *hanging { return &hanging{w: w, answer: make(chan struct{})} }
+
+func (h *hanging) reply(ctx context.Context, c call) (wxclient.Answer, error) {
+	if c.host == wxclient.Backup {
+		return h.w.take(c.id), nil
+	}
+	select {
+	case <-h.answer:
+		return h.w.take(c.id), nil
+	case <-ctx.Done():
+		return wxclient.Answer{}, &wxclient.Error{Class: wxclient.ClassCanceled, Sent: true, Err: context.Cause(ctx)}
+	}
+}
+
+// learn lets the gate see that calls take no time.
+func (k *worker) learn() {
+	for range 20 {
+		k.succeeds(testMchID)
+	}
+}
+
+// primaryFails reports a failure of the primary, as a call of another job would.
+func (k *worker) primaryFails() {
+	k.t.Helper()
+	g, denial := k.gate.Try(time.Now(), gate.Ask{MchID: testMchID, Lane: "failing"})
+	require.Nil(k.t, denial)
+	require.Equal(k.t, wxclient.Primary, g.Host)
+	k.gate.Done(time.Now(), g, gate.HostFailed)
+}
+
+func (k *worker) primaryIsOut() bool { return k.gate.State().Hosts[wxclient.Primary].Open }
+
+// Calls on a host that goes out are not waited for until they time out.
+func TestCallsOnAHostThatGoesOutMoveToTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{trips: 2, reply: h.reply})
+	k.learn()
+	var jobs []job.Delivery
+	for i := range 5 {
+		jobs = append(jobs, record(fmt.Sprint("c", i), fmt.Sprint("id", i), nil))
+	}
+	k.deliver(jobs...)
+	for i := range jobs {
+		w.eventually("a call", func() bool { return len(w.callsOf(fmt.Sprint("id", i))) == 1 })
+	}
+	k.primaryFails()
+	k.primaryFails()
+	k.wait(jobs...)
+	for i, d := range jobs {
+		o := w.outcomesOf(d.Source.ID())
+		require.Len(t, o, 1)
+		require.Equal(t, job.StatusSucceeded, o[0].result.Status)
+		require.True(t, o[0].result.MaybeSent, "the call on the primary has no clear end")
+		require.Equal(t, "backup", o[0].result.Answer.Host)
+		calls := w.callsOf(fmt.Sprint("id", i))
+		require.Equal(t, calls[0].body, calls[1].body)
+	}
+}
+
+// The job that probes a host which hangs goes on elsewhere; what its probe finds out is used.
+func TestAProbeOfAHostThatHangsDelaysNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{trips: 1, reply: h.reply})
+	k.learn()
+	k.primaryFails()
+	w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+	d := record("c", "id", nil)
+	r := k.outcome(d)
+	require.Equal(t, job.StatusSucceeded, r.Status)
+	require.Equal(t, "backup", r.Answer.Host)
+	require.Equal(t, 2, r.Attempts)
+	require.True(t, r.MaybeSent)
+	calls := w.callsOf("id")
+	require.Equal(t, []wxclient.Host{wxclient.Primary, wxclient.Backup}, []wxclient.Host{calls[0].host, calls[1].host})
+	require.Equal(t, calls[0].body, calls[1].body)
+
+	require.True(t, k.primaryIsOut())
+	require.Zero(t, k.gate.State().SlotsUsed, "what was left has no slot")
+	next := k.outcome(record("c", "next", nil))
+	require.Equal(t, "backup", next.Answer.Host, "the complaint's next job does not wait for the probe either")
+	close(h.answer)
+	w.eventually("the probe brings the primary home", func() bool { return !k.primaryIsOut() })
+	require.Len(t, w.outcomesOf(d.Source.ID()), 1)
+	home := k.outcome(record("c", "home", nil))
+	require.Equal(t, "primary", home.Answer.Host)
+}
+
+// With both hosts out there is nothing better to do than to wait for the probe.
+func TestAProbeIsWaitedForWhileBothHostsAreOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{trips: 1, reply: h.reply})
+	k.learn()
+	k.primaryFails()
+	g, denial := k.gate.Try(time.Now(), gate.Ask{MchID: testMchID, Lane: "failing"})
+	require.Nil(t, denial)
+	require.Equal(t, wxclient.Backup, g.Host)
+	k.gate.Done(time.Now(), g, gate.HostFailed)
+
+	d := record("c", "id", nil)
+	k.deliver(d)
+	w.eventually("the probe", func() bool { return len(w.callsOf("id")) == 1 })
+	require.Never(t, func() bool { return k.finishedCount(d.Source.ID()) > 0 || len(w.callsOf("id")) > 1 },
+		4*k.gate.Patience(), 10*time.Millisecond, "the job did not wait for its probe")
+	close(h.answer)
+	k.wait(d)
+	require.Equal(t, "primary", w.outcomesOf(d.Source.ID())[0].result.Answer.Host)
+}
+
+// A probe that was left ends with its session; main_test.go sees that nothing is left of it.
+func TestADrainEndsALeftProbe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{trips: 1, reply: h.reply})
+	k.learn()
+	k.primaryFails()
+	w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+	require.Equal(t, job.StatusSucceeded, k.outcome(record("c", "id", nil)).Status)
+	require.True(t, k.gate.State().Hosts[0].Probing)
+	require.True(t, k.session.Drain(t.Context()))
+	w.eventually("the probe comes back", func() bool { return !k.gate.State().Hosts[0].Probing })
+	require.True(t, k.primaryIsOut(), "a probe that was cut off says nothing of its host")
+}
+
+// A probe that makes the worker stumble harms nobody, left or not: its job is tried again.
+func TestAPanicOfAProbe(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"at once", "when its job has gone on"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := newHanging(w)
+			k := w.start(fakes{trips: 1, reply: func(ctx context.Context, c call) (wxclient.Answer, error) {
+				if c.attempt > 1 || c.host != wxclient.Primary {
+					return w.take(c.id), nil
+				}
+				if when != "at once" {
+					<-h.answer
+				}
+				panic("a fault of the worker")
+			}})
+			k.learn()
+			k.primaryFails()
+			w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+			r := k.outcome(record("c", "id", nil))
+			require.Equal(t, job.StatusSucceeded, r.Status)
+			require.Equal(t, 2, r.Attempts)
+			close(h.answer)
+			w.eventually("the probe comes back", func() bool { return !k.gate.State().Hosts[0].Probing })
+			require.Contains(t, k.log.String(), "a fault of the worker")
+			require.Contains(t, k.log.String(), "hostout_test.go", "the stack is in the log")
+		})
+	}
+}
