@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"sync"
@@ -21,7 +22,15 @@ import (
 	"replyworker/internal/stacktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait most of the time: more at once than there are processors, unless the command line
+	// says how many.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	topic    = "jobs"    // what the tests call it; kafka.Topic says what the brokers do
@@ -398,8 +407,7 @@ func TestATopicMadeAnewIsReadFromItsBeginning(t *testing.T) {
 	a := c.join(&member{}, nil)
 	a.await(t, 10)
 	require.NoError(t, a.stop())
-	_, err := c.admin.DeleteTopics(t.Context(), c.kafka.Topic(topic))
-	require.NoError(t, err)
+	c.kafka.DeleteTopic(topic)
 	c.kafka.CreateTopic(topic, 1, nil)
 	fresh := c.kafka.Client(kgo.DefaultProduceTopic(c.kafka.Topic(topic)))
 	require.NoError(t, fresh.ProduceSync(t.Context(), kgo.StringRecord("new")).FirstErr())

@@ -64,7 +64,7 @@ func roots(t testing.TB, cfg *config.Config, setting string) *x509.CertPool {
 	return pool
 }
 
-// leaders asks one broker how many partitions of a topic have a leader.
+// leaders asks one broker how many partitions of a topic have a leader, -1 where it does not answer.
 func (k *Kafka) leaders(broker int32, topic string) int {
 	req := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
@@ -72,7 +72,7 @@ func (k *Kafka) leaders(broker int32, topic string) int {
 	req.Topics = append(req.Topics, rt)
 	res, err := k.client.Broker(int(broker)).Request(k.t.Context(), req)
 	if err != nil {
-		return 0
+		return -1
 	}
 	n := 0
 	for _, t := range res.(*kmsg.MetadataResponse).Topics {

@@ -159,6 +159,18 @@ func (k *Kafka) delete(names []string) {
 	_, _ = k.admin.DeleteTopics(ctx, names...) // the test may have deleted some
 }
 
+// DeleteTopic removes a topic, and returns when no broker knows it.
+func (k *Kafka) DeleteTopic(name string) {
+	k.t.Helper()
+	name = k.Topic(name)
+	_, err := k.admin.DeleteTopic(k.t.Context(), name)
+	require.NoError(k.t, err)
+	for _, b := range k.brokers {
+		require.Eventually(k.t, func() bool { return k.leaders(b, name) == 0 }, patience, pause,
+			"broker %d should not know %s", b, name)
+	}
+}
+
 // SetTopicConfig sets one setting of a topic, and returns when every broker obeys it.
 func (k *Kafka) SetTopicConfig(topic, name, value string) {
 	k.t.Helper()
