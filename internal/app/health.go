@@ -21,12 +21,7 @@ func (w *Worker) alive() error {
 func (w *Worker) checks() []ops.Check {
 	return []ops.Check{
 		{Name: "worker", Run: w.checkWorker},
-		{Name: "kafka", Run: func(ctx context.Context) (string, error) {
-			if err := w.kafka.Ping(ctx); err != nil {
-				return "", err
-			}
-			return "answers", nil
-		}},
+		{Name: "kafka", Run: w.checkKafka},
 		{Name: "redis", Run: w.checkRedis},
 		{Name: "merchants", Run: w.checkMerchants},
 		{Name: "hosts", Run: w.checkHosts},
@@ -45,6 +40,23 @@ func (w *Worker) checkWorker(context.Context) (string, error) {
 		return "", errors.New("has not joined the consumer group yet")
 	}
 	return fmt.Sprintf("reads %d partitions", len(w.consumer.Partitions())), nil
+}
+
+// checkKafka also says what a broker that answers has kept refusing: the right to read, write or commit
+// may be missing, and a partition may have no leader.
+func (w *Worker) checkKafka(ctx context.Context) (string, error) {
+	if err := w.kafka.Ping(ctx); err != nil {
+		return "", err
+	}
+	w.mu.Lock()
+	parts := w.lasting
+	w.mu.Unlock()
+	for _, part := range parts {
+		if err := part.Lasting(time.Now(), w.alarmAfter); err != nil {
+			return "", err
+		}
+	}
+	return "answers", nil
 }
 
 // checkRedis reports keys that something else has written as degraded: they keep their own jobs waiting,

@@ -52,6 +52,15 @@ func early(h hostility) hostility {
 	return h
 }
 
+// alarming makes a row's broker refuse for longer than a person should wait.
+func alarming(text string) func(hostility) hostility {
+	return func(h hostility) hostility {
+		h.name += ", for long"
+		h.alarmAfter, h.ready, h.readyText = time.Second, http.StatusServiceUnavailable, text
+		return h
+	}
+}
+
 // kafkaAnswers is a broker of which each answer goes through f. Answers that get lost are of requests
 // that were done.
 func kafkaAnswers(name string, f func(n int64, conn net.Conn, answer []byte) (int, error)) hostility {
@@ -110,6 +119,9 @@ func kafkaRows() []hostility {
 		kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition, kerr.TopicAuthorizationFailed, kerr.BrokerNotAvailable)
 	says(kmsg.Metadata, "", rejoining, kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition)
 	says(kmsg.Produce, devstack.TopicOutcomes, restarted, kerr.NotEnoughReplicas)
+	says(kmsg.Fetch, devstack.TopicJobs, alarming("[-] kafka: reply-jobs/"), kerr.TopicAuthorizationFailed)
+	says(kmsg.OffsetCommit, "", alarming("[-] kafka: group replyworker: offsets cannot be committed since"), kerr.GroupAuthorizationFailed)
+	says(kmsg.Produce, devstack.TopicOutcomes, alarming("[-] kafka: reply-outcomes cannot be written since"), kerr.TopicAuthorizationFailed)
 	rows = append(rows, retention(kafkaSays(kmsg.Fetch, kerr.NotLeaderForPartition, devstack.TopicJobs)))
 	return append(rows, kafkaWireRows()...)
 }

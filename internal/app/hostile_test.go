@@ -35,6 +35,8 @@ type hostility struct {
 	// ready is what /readyz answers meanwhile, and readyText a part of what it says; 0 is anything.
 	ready     int
 	readyText string
+	// alarmAfter is how long Kafka may refuse something before that is so; 0 is what it is in life.
+	alarmAfter time.Duration
 	// repeats says that outcomes may be there twice: what was answered with an error was done.
 	repeats bool
 	// lost is how many jobs the broker removes before they are read.
@@ -227,6 +229,9 @@ func (s *site) run() {
 	if err != nil {
 		s.fault("new worker: %w", err)
 		return
+	}
+	if s.row.alarmAfter > 0 {
+		s.worker.AlarmAfter(s.row.alarmAfter)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
 	done := make(chan error, 1)

@@ -28,6 +28,13 @@ import (
 	"replyworker/internal/wxclient"
 )
 
+// alarmAfter is how long Kafka may refuse what is asked of it before /readyz says so: an election of a
+// leader, or a broker's restart, is over by then.
+const alarmAfter = 30 * time.Second
+
+// topicsSettle is how long topics that were just made may be unknown to some brokers of a cluster.
+const topicsSettle = 3 * time.Second
+
 // stuckAfter is how long the dispatcher may be silent before the process counts as stuck.
 const stuckAfter = time.Minute
 
@@ -42,6 +49,8 @@ type Worker struct {
 	merchants map[string]*wxclient.Merchant
 	admin     *ops.Server
 
+	alarmAfter time.Duration
+
 	gate      *gate.Gate
 	scheduler *schedule.Scheduler
 	ceilings  []*processor.Ceiling
@@ -49,12 +58,18 @@ type Worker struct {
 	mu        sync.Mutex
 	consumer  *consumer.Consumer // nil until Kafka and Redis have answered
 	processor *processor.Processor
+	lasting   []lasting
 	draining  bool
+}
+
+// lasting is a part that knows what of its work has failed for long.
+type lasting interface {
+	Lasting(now time.Time, long time.Duration) error
 }
 
 // New builds a worker. It reads key files and takes the admin address, and connects to nothing.
 func New(cfg *config.Config, version string, log zerolog.Logger) (*Worker, error) {
-	w := &Worker{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	w := &Worker{cfg: cfg, log: log, registry: prometheus.NewRegistry(), alarmAfter: alarmAfter}
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var errs [4]error
 	w.merchants, errs[0] = Merchants(cfg)
@@ -196,7 +211,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	topics := append(w.cfg.JobsTopics(), w.cfg.TopicOutcomes, w.cfg.TopicDeadLetters, w.cfg.TopicResolutions)
-	if _, err := w.kafka.WaitForTopics(ctx, topics...); err != nil {
+	if err := w.waitForTopics(ctx, topics); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	w.warnOfEviction(ctx)
@@ -216,7 +231,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 		return nil, err
 	}
 	w.mu.Lock()
-	w.consumer, w.processor = c, p.processor
+	w.consumer, w.processor, w.lasting = c, p.processor, []lasting{c, p.outcomes, p.letters}
 	w.mu.Unlock()
 	return p, nil
 }
@@ -242,6 +257,22 @@ func (w *Worker) waitForRedis(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("redis at %s does not answer: %w", w.cfg.RedisURL, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// waitForTopics waits until a broker answers. That topics are missing it believes after a while.
+func (w *Worker) waitForTopics(ctx context.Context, topics []string) error {
+	settled := time.Now().Add(topicsSettle)
+	for {
+		_, err := w.kafka.WaitForTopics(ctx, topics...)
+		if _, missing := errors.AsType[*kafkaio.MissingTopicsError](err); !missing || time.Now().After(settled) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

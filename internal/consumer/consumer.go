@@ -194,6 +194,25 @@ func (c *Consumer) Joined() bool {
 	return c.joined
 }
 
+// Lasting returns an error where a partition could not be read, or nothing committed, for so long.
+func (c *Consumer) Lasting(now time.Time, long time.Duration) error {
+	c.mu.Lock()
+	g := c.gen
+	c.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	if err := g.trouble.Lasting(now, long); err != nil {
+		return fmt.Errorf("group %s: offsets cannot be committed %w", c.cfg.Group, err)
+	}
+	for _, p := range g.partitions {
+		if err := p.trouble.Lasting(now, long); err != nil {
+			return fmt.Errorf("%s/%d cannot be read %w", p.fetcher.Topic, p.fetcher.Partition, err)
+		}
+	}
+	return nil
+}
+
 // PartitionState is one assigned partition.
 type PartitionState struct {
 	Topic      string

@@ -32,6 +32,7 @@ type generation struct {
 
 	committed map[string]map[int]int64
 	refused   time.Time // since when commits are refused; zero while they are not
+	trouble   kafkaio.Trouble
 }
 
 func (g *generation) assign() {
@@ -140,7 +141,9 @@ func (g *generation) commit(all bool) {
 	if len(offsets) == 0 {
 		return
 	}
-	if err := g.gen.CommitOffsets(offsets); err != nil {
+	err := g.gen.CommitOffsets(offsets)
+	g.trouble.Note(time.Now(), err)
+	if err != nil {
 		g.consumer.metrics.commits.WithLabelValues("error").Inc()
 		g.commitRefused(err, time.Now())
 		return

@@ -30,6 +30,7 @@ type partition struct {
 	warn     zerolog.Sampler // of the warnings that fetching fails
 	metrics  *metrics
 
+	trouble       kafkaio.Trouble
 	highWatermark atomic.Int64
 }
 
@@ -39,12 +40,13 @@ func (p *partition) run(ctx context.Context, offset int64) {
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
 		next, err := p.step(ctx, offset)
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		p.trouble.Note(time.Now(), err)
 		if err == nil {
 			offset, wait = next, 0
 			continue
-		}
-		if ctx.Err() != nil {
-			return
 		}
 		if wait == 0 || wait >= fetchRetryMax {
 			log := p.log.Sample(p.warn)

@@ -73,6 +73,9 @@ type Publisher struct {
 	stop     chan struct{}
 	stopOnce sync.Once
 	done     chan struct{}
+
+	mu      sync.Mutex
+	trouble map[int]*Trouble // by partition, and of all of them under AnyPartition
 }
 
 type pending struct {
@@ -86,6 +89,7 @@ func NewPublisher(c *Client, topic string, maxBytes int) *Publisher {
 	p := &Publisher{
 		client: c, topic: topic, maxBytes: maxBytes,
 		queue: make(chan *pending, queueLength), stop: make(chan struct{}), done: make(chan struct{}),
+		trouble: map[int]*Trouble{},
 	}
 	go p.run()
 	return p
@@ -162,6 +166,7 @@ func (p *Publisher) send(batch []*pending) {
 	ctx, cancel := context.WithTimeout(context.Background(), produceTimeout)
 	defer cancel()
 	partitions, err := p.client.Partitions(ctx, p.topic)
+	p.note(AnyPartition, err)
 	if err != nil {
 		for _, q := range batch {
 			q.err <- err
@@ -210,7 +215,31 @@ func (p *Publisher) produce(ctx context.Context, partition int, group []*pending
 		messages[i] = q.msg
 	}
 	_, err := p.client.produce(ctx, p.topic, partition, messages)
+	if !errors.Is(err, ErrTooLarge) { // which is the message's fault
+		p.note(partition, err)
+	}
 	return err
+}
+
+func (p *Publisher) note(partition int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trouble[partition] == nil {
+		p.trouble[partition] = &Trouble{}
+	}
+	p.trouble[partition].Note(time.Now(), err)
+}
+
+// Lasting returns an error where messages could not be published for so long, to a partition or at all.
+func (p *Publisher) Lasting(now time.Time, long time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.trouble {
+		if err := t.Lasting(now, long); err != nil {
+			return fmt.Errorf("%s cannot be written %w", p.topic, err)
+		}
+	}
+	return nil
 }
 
 // produce sends one request, and returns the offset of the first message.

@@ -1,0 +1,7 @@
+package app
+
+import "time"
+
+// AlarmAfter sets how long Kafka may refuse what is asked of it before /readyz says so. It is for tests,
+// and to be called before Run.
+func (w *Worker) AlarmAfter(d time.Duration) { w.alarmAfter = d }
