@@ -118,6 +118,13 @@ func kafkaRows() []hostility {
 	says(kmsg.Metadata, "", nil,
 		kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition, kerr.TopicAuthorizationFailed, kerr.BrokerNotAvailable)
 	says(kmsg.Metadata, "", rejoining, kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition)
+	rows = append(rows, early(hostility{
+		name: "kafka does not know yet of topics that were just made",
+		begin: func(s *site) (end func(), hits func() int64) {
+			fault := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.UnknownTopicOrPartition, Count: 3})
+			return fault.Remove, func() int64 { return int64(fault.Hits()) }
+		},
+	}))
 	says(kmsg.Produce, devstack.TopicOutcomes, restarted, kerr.NotEnoughReplicas)
 	says(kmsg.Fetch, devstack.TopicJobs, alarming("[-] kafka: reply-jobs/"), kerr.TopicAuthorizationFailed)
 	says(kmsg.OffsetCommit, "", alarming("[-] kafka: group replyworker: offsets cannot be committed since"), kerr.GroupAuthorizationFailed)
