@@ -250,7 +250,7 @@ func sendingSettings() []Setting {
 	return []Setting{
 		{
 			Name: "concurrency", Default: "64",
-			Help:  "API calls at once",
+			Help:  "API calls at once; one more while a host that hangs is tried again",
 			value: intValue(func(c *Config) *int { return &c.Concurrency }, 10_000),
 		},
 		{

@@ -150,6 +150,7 @@ func measureHang(t *testing.T, name string, rate int) {
 	milliseconds(name+"worst_extra_once_open", max(0, worst(late)-worst(before)))
 	measure(name+"jobs_delayed_once_open", longer(late, worst(before)+promisedExtra), "jobs")
 	measure(name+"probes_that_hung", s.hung(opened, during), "calls")
+	require.Less(t, worst(late)-worst(before), generous*promisedExtra, "the same, of jobs that came once the breaker was open")
 	require.Less(t, extra, generous*(timeout+promisedExtra), "by how much more the worst job was delayed than before")
 }
 
