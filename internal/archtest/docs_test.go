@@ -4,6 +4,7 @@ import (
 	"flag"
 	"go/ast"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -68,4 +69,48 @@ func keys(set map[string]bool) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// TestCommandsInDocumentsRunSomething holds that the tests, benchmarks and fuzz targets which a document
+// says to run are there: go test is content with a pattern that matches nothing.
+func TestCommandsInDocumentsRunSomething(t *testing.T) {
+	t.Parallel()
+	command := regexp.MustCompile("go test \\./([a-z/]+)([^`\n]*)")
+	pattern := regexp.MustCompile(`-(run|bench|fuzz) (\S+)`)
+	prefixes := map[string]string{"run": "Test", "bench": "Benchmark", "fuzz": "Fuzz"}
+	documents, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	found := 0
+	for _, path := range append(documents, "../../README.md") {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, c := range command.FindAllStringSubmatch(string(text), -1) {
+			for _, p := range pattern.FindAllStringSubmatch(c[2], -1) {
+				expr := strings.Trim(p[2], "'")
+				if expr == "^$" {
+					continue
+				}
+				found++
+				require.True(t, hasTest(t, c[1], prefixes[p[1]], regexp.MustCompile(expr)), "%s says %q, and ./%s has no such test", path, c[0], c[1])
+			}
+		}
+	}
+	require.Positive(t, found, "no document says which tests to run")
+}
+
+// hasTest says whether a package has a test function of a kind whose name matches.
+func hasTest(t *testing.T, dir, prefix string, name *regexp.Regexp) bool {
+	t.Helper()
+	files, err := filepath.Glob("../../" + dir + "/*_test.go")
+	require.NoError(t, err)
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, f := range regexp.MustCompile(`(?m)^func (`+prefix+`\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			if name.MatchString(f[1]) {
+				return true
+			}
+		}
+	}
+	return false
 }
