@@ -81,7 +81,6 @@ func (r *result) writeVerdict(say func(string, ...any)) {
 	for _, rule := range judge.Rules() {
 		say("| %s | %d | %s |", rule, v.Violations[rule], dash(v.Explained[rule]))
 	}
-	say("| replies with more than one effect | 0 | |") // The ledger has one line an id; Untold and NoEffect judge it.
 	say("| secrets or reply text in logs, metrics, headers, outcomes | %d | |", len(r.leaked))
 	say("| goroutines and connections left behind | %d | |", r.leaks())
 	say("\n| figure | |\n| --- | ---: |")

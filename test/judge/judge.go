@@ -26,6 +26,7 @@ const (
 	Unexpected    Rule = "outcomes that the job cannot have"
 	NoEffect      Rule = "successes without an effect"
 	Untold        Rule = "effects that no outcome tells of"
+	SecondEffect  Rule = "replies with more than one effect"
 	SecondSuccess Rule = "jobs sent again instead of answered as duplicates"
 	OutOfOrder    Rule = "effects out of order within a complaint"
 	Unlettered    Rule = "failed jobs without a dead letter, or letters of jobs that did not fail"
@@ -37,8 +38,8 @@ const (
 // Rules lists the rules in the order of reports.
 func Rules() []Rule {
 	return []Rule{
-		NoOutcome, Phantom, Contradiction, WrongLogID, Unexpected, NoEffect, Untold, SecondSuccess, OutOfOrder,
-		Unlettered, ChangedLetter, Uncommitted, ClaimLeft,
+		NoOutcome, Phantom, Contradiction, WrongLogID, Unexpected, NoEffect, SecondEffect, Untold, SecondSuccess,
+		OutOfOrder, Unlettered, ChangedLetter, Uncommitted, ClaimLeft,
 	}
 }
 
@@ -117,6 +118,10 @@ func (c *court) read() {
 		}
 	}
 	for _, e := range c.Evidence.Effects {
+		if first, taken := c.effects[e.IdempotentID]; taken {
+			c.violation(SecondEffect, "id %s: effects %d and %d", e.IdempotentID, first.Sequence, e.Sequence)
+			continue
+		}
 		c.effects[e.IdempotentID] = e
 	}
 	for _, r := range c.Evidence.Outcomes {

@@ -123,6 +123,7 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 		{"success without an effect", func(w *world) { w.Effects = w.Effects[:1] }, []judge.Rule{judge.NoEffect}},
 		{"other bytes were sent", func(w *world) { w.Effects[0].BodySHA256 = "00" }, []judge.Rule{judge.NoEffect, judge.Untold}},
 		{"an effect that nobody tells of", func(w *world) { w.effect("c1", "r", "odd") }, []judge.Rule{judge.Untold}},
+		{"the API took one reply twice", func(w *world) { w.effect("c1", "a", "hello") }, []judge.Rule{judge.SecondEffect, judge.OutOfOrder}},
 		{"sent again", func(w *world) { w.Outcomes[2] = nil; w.replace(2, "succeeded") }, []judge.Rule{judge.SecondSuccess}},
 		{"order turned round", func(w *world) { w.Effects[0].Sequence, w.Effects[1].Sequence = 2, 1; w.swapSaid() }, []judge.Rule{judge.OutOfOrder}},
 		{"a letter is missing", func(w *world) { w.Letters = w.Letters[1:] }, []judge.Rule{judge.Unlettered}},
