@@ -128,6 +128,9 @@ func kafkaRows() []hostility {
 	says(kmsg.Produce, devstack.TopicOutcomes, restarted, kerr.NotEnoughReplicas)
 	says(kmsg.Fetch, devstack.TopicJobs, alarming("[-] kafka: reply-jobs/"), kerr.TopicAuthorizationFailed)
 	says(kmsg.OffsetCommit, "", alarming("[-] kafka: group replyworker: offsets cannot be committed since"), kerr.GroupAuthorizationFailed)
+	says(kmsg.JoinGroup, "", func(h hostility) hostility {
+		return rejoining(alarming("[-] kafka: group replyworker: cannot be joined since")(h))
+	}, kerr.GroupAuthorizationFailed)
 	says(kmsg.Produce, devstack.TopicOutcomes, alarming("[-] kafka: reply-outcomes cannot be written since"), kerr.TopicAuthorizationFailed)
 	rows = append(rows, retention(kafkaSays(kmsg.Fetch, kerr.NotLeaderForPartition, devstack.TopicJobs)))
 	return append(rows, kafkaWireRows()...)

@@ -59,6 +59,7 @@ type Consumer struct {
 	balancer balancer
 
 	fetchWarnings zerolog.Sampler
+	joining       kafkaio.Trouble
 
 	mu     sync.Mutex
 	gen    *generation // nil while there is none
@@ -143,6 +144,7 @@ func (c *Consumer) join(ctx, running context.Context, group *kafka.ConsumerGroup
 			if ctx.Err() != nil || errors.Is(err, kafka.ErrGroupClosed) {
 				return
 			}
+			c.joining.Note(time.Now(), err)
 			if text := err.Error(); text != lastErr {
 				c.cfg.Log.Warn().Err(err).Msg("joining the consumer group failed; trying again")
 				lastErr = text
@@ -153,6 +155,7 @@ func (c *Consumer) join(ctx, running context.Context, group *kafka.ConsumerGroup
 			continue
 		}
 		lastErr, wait = "", 0
+		c.joining.Note(time.Now(), nil)
 		c.begin(running, gen)
 	}
 }
@@ -194,8 +197,12 @@ func (c *Consumer) Joined() bool {
 	return c.joined
 }
 
-// Lasting returns an error where a partition could not be read, or nothing committed, for so long.
+// Lasting returns an error where the group could not be joined, a partition not be read, or nothing be
+// committed, for so long.
 func (c *Consumer) Lasting(now time.Time, long time.Duration) error {
+	if err := c.joining.Lasting(now, long); err != nil {
+		return fmt.Errorf("group %s: cannot be joined %w", c.cfg.Group, err)
+	}
 	c.mu.Lock()
 	g := c.gen
 	c.mu.Unlock()

@@ -59,6 +59,23 @@ type merchant struct {
 	lastSuccess time.Time
 }
 
+// take takes account of one call, where the pace and the ceiling leave room for it now.
+func (m *merchant) take(now time.Time) bool {
+	if m.pace.wait(now) > 0 || (m.ceiling != nil && m.ceiling.Take(now) > 0) {
+		return false
+	}
+	m.pace.take()
+	return true
+}
+
+// giveBack returns what was taken for a call that was not made.
+func (m *merchant) giveBack() {
+	m.pace.giveBack()
+	if m.ceiling != nil {
+		m.ceiling.GiveBack()
+	}
+}
+
 // Ceiling is a fixed limit on a merchant's calls, shared by all workers. Take returns zero where a
 // call may go now and has been counted, else how long to wait before it is asked again. It must not
 // block. GiveBack returns what was taken and not used.
@@ -121,19 +138,24 @@ type Grant struct {
 	// HoldProbe says that the merchant is held and this call is to find out whether it still must be.
 	HoldProbe bool
 
-	at        time.Time
+	at        time.Time       // of the leave
+	began     time.Time       // of the call
 	out       context.Context //nolint:containedctx // A host's, not a caller's: see HostOut.
 	hostProbe bool
 	called    bool // a call's end was reported on an earlier host
+	reserved  bool // the call on the other host is taken account of
 	left      bool // of a probe that its job has left; it has no slot
 }
 
 // HostProbe says that the host is out, and this call is to find out whether it is back.
 func (g *Grant) HostProbe() bool { return g.hostProbe }
 
-// HostOut ends when the host goes out of service while the other one is well. A call that is out then
-// and has had its Patience is better made there.
+// HostOut ends when the host goes out of service. A call that is out then may be better made on the
+// other one: see Leave.
 func (g *Grant) HostOut() context.Context { return g.out }
+
+// Begin takes note that the call begins. It is the holder's to call.
+func (g *Grant) Begin(now time.Time) { g.began = now }
 
 // Denial says why a job may not call now.
 type Denial struct {
@@ -192,7 +214,8 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 // enter makes a grant one for a call on a host.
 func (g *Gate) enter(now time.Time, grant *Grant, host wxclient.Host, probe bool) {
 	b := &g.hosts[host]
-	grant.Host, grant.at, grant.out, grant.hostProbe, grant.called = host, now, b.out, probe, false
+	grant.Host, grant.at, grant.began, grant.out = host, now, now, b.out
+	grant.hostProbe, grant.called = probe, false
 	if probe {
 		b.probing, b.lastProbe = true, grant.Lane
 	}
@@ -234,27 +257,31 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 	if !ok {
 		return false
 	}
-	m := g.merchant(grant.MchID)
-	if m.pace.wait(now) > 0 || (m.ceiling != nil && m.ceiling.Take(now) > 0) {
+	if !grant.reserved && !g.merchant(grant.MchID).take(now) {
 		return false
 	}
-	m.pace.take()
+	grant.reserved = false
 	g.enter(now, grant, to, probe)
 	return true
 }
 
-// Leave lets a job go on while its host probe is still out: it returns a grant of its own for the
-// probe, which goes back by Done and has no slot, or nil where the other host is not well either and
-// the probe is all that there is to wait for. The job's own grant is then to be moved by Switch.
-func (g *Gate) Leave(grant *Grant) *Grant {
+// Leave says whether a call that is still out is better made on the other host: its own is out, the
+// other is well, and the merchant's pace leaves room, which is then kept for Switch. Where the call
+// was a host probe, left is a grant of the probe's own, without a slot, that goes back by Done. Leave
+// must not be called once the grant was moved or went back.
+func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !grant.hostProbe || !g.otherIsWell(grant.Host) {
-		return nil
+	if grant.reserved || !g.hosts[grant.Host].open || !g.otherIsWell(grant.Host) || !g.merchant(grant.MchID).take(now) {
+		return nil, false
 	}
-	left := *grant
-	left.left, left.HoldProbe, grant.hostProbe = true, false, false
-	return &left
+	if grant.hostProbe {
+		probe := *grant
+		probe.left, probe.HoldProbe, grant.hostProbe = true, false, false
+		left = &probe
+	}
+	grant.reserved = true
+	return left, true
 }
 
 func other(h wxclient.Host) wxclient.Host {
@@ -286,6 +313,10 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 		g.used--
 	}
 	m := g.merchant(grant.MchID)
+	if grant.reserved { // and not used
+		m.giveBack()
+		grant.reserved = false
+	}
 	if m.hold != nil && m.hold.probe == grant {
 		m.hold.probe = nil
 	}
@@ -296,23 +327,20 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 			g.hosts[grant.Host].probing = false
 		}
 		if !grant.called {
-			m.pace.giveBack()
-			if m.ceiling != nil {
-				m.ceiling.GiveBack()
-			}
+			m.giveBack()
 		}
 	case HostFailed:
 		if !grant.called {
 			g.hostFailed(now, grant)
 		}
 	case Succeeded, Answered, SlowDown:
-		if end == Succeeded {
+		if end == Succeeded && !grant.left { // its job's own call tells whether others succeed
 			g.successes++
 			m.successes++
 			m.lastSuccess = now
-			if !grant.left { // what was left is known to be slow
-				g.usual.note(now.Sub(grant.at))
-			}
+		}
+		if end == Succeeded && !grant.hostProbe { // how long those take that are out says little of others
+			g.usual.note(now.Sub(grant.began))
 		}
 		g.hostAnswered(now, grant) // first: where it ends an outage, this answer belongs to what follows
 		m.pace.answer(now, grant.at, end == SlowDown)
@@ -327,9 +355,7 @@ func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 	g.merchant(grant.MchID).pace.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
 	if b.failed(now, grant) {
-		if g.otherIsWell(grant.Host) {
-			b.leave()
-		}
+		b.leave()
 		if g.cfg.OnBreaker != nil {
 			g.cfg.OnBreaker(grant.Host, true)
 		}

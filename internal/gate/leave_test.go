@@ -17,7 +17,8 @@ func TestPatienceFollowsWhatCallsUsuallyTake(t *testing.T) {
 	c := newClock(t, gate.Config{})
 	takes := func(n int, each time.Duration, end gate.End) {
 		for range n {
-			grant := c.granted("a")
+			grant := c.after(time.Second).granted("a") // leave is given, and then the job is claimed
+			grant.Begin(c.after(300 * time.Millisecond).now)
 			c.after(each).done(grant, end)
 		}
 	}
@@ -35,27 +36,81 @@ func TestPatienceFollowsWhatCallsUsuallyTake(t *testing.T) {
 	require.Greater(t, c.g.Patience(), 700*time.Millisecond, "refusals come at once and say nothing of successes")
 	takes(200, time.Millisecond, gate.Succeeded)
 	require.Equal(t, 50*time.Millisecond, c.g.Patience(), "after many calls that take 1 ms")
+	takes(1, 9*time.Second, gate.Succeeded)
+	require.Less(t, c.g.Patience(), 200*time.Millisecond, "one call that took 9 s makes that not usual")
+	takes(20, 9*time.Second, gate.Succeeded)
+	require.Greater(t, c.g.Patience(), 8*time.Second, "twenty do")
 }
 
-func TestCallsOnAHostHearThatItWentOutWhereTheOtherIsWell(t *testing.T) {
+// left asks whether a call may be left for the other host, and says whether it was a probe's.
+func (c *clock) left(grant *gate.Grant) (probe *gate.Grant, ok bool) { return c.g.Leave(c.now, grant) }
+
+func TestACallIsLeftWhileItsHostIsOutAndTheOtherIsWell(t *testing.T) {
 	t.Parallel()
 	c := newClock(t, gate.Config{BreakerFailures: 2, HasBackup: true, Concurrency: 8})
 	onPrimary := c.granted("a")
+	stays := func(grant *gate.Grant, why string) {
+		t.Helper()
+		_, ok := c.left(grant)
+		require.False(t, ok, why)
+	}
+	stays(onPrimary, "the primary is in")
 	c.fail(1)
 	require.NoError(t, onPrimary.HostOut().Err(), "the primary is in")
 	c.fail(1)
-	require.Error(t, onPrimary.HostOut().Err(), "the primary is out, and the backup is well")
-
+	require.Error(t, onPrimary.HostOut().Err(), "the primary is out")
 	onBackup := c.granted("b")
 	require.Equal(t, wxclient.Backup, onBackup.Host)
 	c.fail(2)
 	require.True(t, c.open(wxclient.Backup))
-	require.NoError(t, onBackup.HostOut().Err(), "both hosts are out: there is nothing better to do than to wait")
+	stays(onPrimary, "both hosts are out: there is nothing better to do than to wait")
+	stays(onBackup, "both hosts are out")
 
 	c.after(6 * time.Second)
 	c.call("probe", gate.Succeeded)
 	require.False(t, c.open(wxclient.Primary))
 	require.NoError(t, c.after(time.Second).granted("c").HostOut().Err(), "the primary is back")
+	stays(onPrimary, "its host is back")
+	c.after(time.Second)
+	probe, ok := c.left(onBackup)
+	require.True(t, ok, "the backup is still out, and the primary is back")
+	require.Nil(t, probe)
+	require.True(t, c.g.Switch(c.now, onBackup))
+	require.Equal(t, wxclient.Primary, onBackup.Host)
+}
+
+// A call is not left where the other host may not be called: it would only wait there.
+func TestACallIsNotLeftWithoutRoomForAnother(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true})
+	c.fail(1)
+	ceiling := &fixedCeiling{n: 1}
+	c.g.SetCeiling("1", ceiling)
+	c.after(6 * time.Second)
+	grant := c.granted("a")
+	require.True(t, grant.HostProbe())
+	_, ok := c.left(grant)
+	require.False(t, ok, "the ceiling leaves no room")
+	ceiling.n = 1
+	left, ok := c.left(grant)
+	require.True(t, ok)
+	require.Zero(t, ceiling.n)
+	ceiling.n = 1
+	_, ok = c.left(grant)
+	require.False(t, ok, "it has been left already")
+	require.True(t, c.g.Switch(c.now, grant))
+	c.done(grant, gate.Succeeded)
+	c.done(left, gate.HostFailed)
+	require.Equal(t, 1, ceiling.n, "the room that was kept for the second call was used, and none besides")
+
+	ceiling.n = 2
+	c.after(12 * time.Second)
+	grant = c.granted("b")
+	left, ok = c.left(grant)
+	require.True(t, ok)
+	c.done(grant, gate.Answered) // by itself, at the same moment
+	c.done(left, gate.Unused)
+	require.Equal(t, 2, ceiling.n, "what was kept for it and what the probe did not use is given back")
 }
 
 func TestSwitchedGrantHearsOfItsNewHost(t *testing.T) {
@@ -70,12 +125,13 @@ func TestSwitchedGrantHearsOfItsNewHost(t *testing.T) {
 func TestProbeIsLeftOnlyForAHostThatIsWell(t *testing.T) {
 	t.Parallel()
 	c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true, Concurrency: 1})
-	require.Nil(t, c.g.Leave(c.call("a", gate.HostFailed)), "no probe")
+	c.fail(1)
 	c.after(6 * time.Second)
 	probe := c.granted("b")
 	require.True(t, probe.HostProbe())
-	left := c.g.Leave(probe)
-	require.NotNil(t, left, "the backup is well")
+	left, ok := c.left(probe)
+	require.True(t, ok, "the backup is well")
+	require.True(t, left.HostProbe())
 	require.True(t, c.g.Switch(c.now, probe))
 	require.Equal(t, wxclient.Backup, probe.Host)
 	require.False(t, probe.HostProbe())
@@ -88,7 +144,8 @@ func TestProbeIsLeftOnlyForAHostThatIsWell(t *testing.T) {
 	other := c.granted("d")
 	require.Equal(t, wxclient.Backup, other.Host, "the primary's probe is still out")
 	require.True(t, other.HostProbe())
-	require.Nil(t, c.g.Leave(other), "the primary is not well either")
+	_, ok = c.left(other)
+	require.False(t, ok, "the primary is not well either")
 	c.done(other, gate.HostFailed)
 }
 
@@ -105,7 +162,8 @@ func TestLeftProbeBringsItsHostBackOrKeepsItOut(t *testing.T) {
 		c.fail(1)
 		c.after(6 * time.Second)
 		probe := c.granted("b")
-		left := c.g.Leave(probe)
+		left, ok := c.left(probe)
+		require.True(t, ok)
 		require.True(t, c.g.Switch(c.now, probe))
 		c.done(probe, gate.Succeeded)
 		c.woken()

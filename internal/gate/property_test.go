@@ -30,6 +30,7 @@ type outside struct {
 	storeProbe bool
 	switched   bool // its failure was told by a Switch that said no
 	left       bool // by its job, which has a grant of its own
+	reserved   bool // it was left, and not switched yet
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -94,11 +95,12 @@ func (m *machine) leave(t *rapid.T) {
 	if o.left {
 		t.Skip("its job is gone already")
 	}
-	well := m.backup && !m.open(1-o.grant.Host)
-	left := m.g.Leave(o.grant)
-	if want := o.hostProbe && well; (left != nil) != want {
-		t.Fatalf("Leave = %v of a grant that is a host's probe: %t, the other host well: %t", left, o.hostProbe, well)
+	better := m.backup && m.open(o.grant.Host) && !m.open(1-o.grant.Host) && !o.reserved
+	left, ok := m.g.Leave(m.now, o.grant)
+	if ok && !better || (left != nil) != (ok && o.hostProbe) {
+		t.Fatalf("Leave = %v, %t of a grant that is a host's probe: %t; better elsewhere: %t", left, ok, o.hostProbe, better)
 	}
+	o.reserved = o.reserved || ok
 	if left != nil {
 		o.hostProbe = false
 		m.out = append(m.out, &outside{grant: left, hostProbe: true, left: true})
@@ -128,7 +130,7 @@ func (m *machine) switchHost(t *rapid.T) {
 	if o.grant.Host == before || !m.backup {
 		t.Fatalf("Switch moved a grant from %s to %s, backup %t", before, o.grant.Host, m.backup)
 	}
-	o.hostProbe = m.open(o.grant.Host)
+	o.hostProbe, o.reserved = m.open(o.grant.Host), false
 }
 
 func (m *machine) setHold(t *rapid.T) {

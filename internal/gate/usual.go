@@ -16,7 +16,10 @@ type usual struct {
 	mean, deviation time.Duration
 }
 
+// note takes account of one more. One that takes longer than patience allows twice counts as so long:
+// hosts stall before they hang, and it takes several to make slowness usual.
 func (u *usual) note(took time.Duration) {
+	took = min(took, 2*u.patience())
 	if !u.known {
 		*u = usual{known: true, mean: took, deviation: took / 2}
 		return

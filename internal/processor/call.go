@@ -44,7 +44,7 @@ func (u *turn) call(c dedupe.Claim) schedule.Next {
 			u.release(gate.Unused)
 			return u.fail(job.Result{Status: job.StatusExpired, Attempts: n.attempts - 1, MaybeSent: n.maybe})
 		}
-		answer, err := u.attempt(body)
+		answer, err := u.attempt(body, !n.switched)
 		if err == nil {
 			return u.succeed(answer, &n)
 		}
@@ -92,8 +92,9 @@ func uncertain(c wxclient.Class) bool {
 	}
 }
 
-// attempt makes one call, with its claim kept alive.
-func (u *turn) attempt(body []byte) (wxclient.Answer, *wxclient.Error) {
+// attempt makes one call, with its claim kept alive. Where the turn may yet change the host, it does not
+// wait for one that is out longer than it must.
+func (u *turn) attempt(body []byte, mayMove bool) (wxclient.Answer, *wxclient.Error) {
 	u.tries++
 	all, own := u.p.gate.Successes(u.job.MchID)
 	if u.tries == 1 {
@@ -101,12 +102,17 @@ func (u *turn) attempt(body []byte) (wxclient.Answer, *wxclient.Error) {
 	}
 	u.before, u.begun = u.begun, successes{all, own}
 	defer u.p.renewer.hold(u.claim)()
-	if u.grant.HostProbe() {
+	u.grant.Begin(time.Now())
+	switch {
+	case !mayMove:
+		return u.reply(u.ctx, u.grant.Host, body)
+	case u.grant.HostProbe():
 		return u.probe(body)
+	default:
+		ctx, done := u.whileWorthwhile()
+		defer done()
+		return u.reply(ctx, u.grant.Host, body)
 	}
-	ctx, done := u.whileHostIsIn()
-	defer done()
-	return u.reply(ctx, u.grant.Host, body)
 }
 
 // reply makes one call on a host.
@@ -165,7 +171,7 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 		return u.retryOrExhaust(e, n, gate.Answered)
 	case wxclient.ClassTransient:
 		n.count(true)
-		return u.retryOrExhaust(e, n, gate.Answered)
+		return u.retryOrExhaust(e, n, answered(e))
 	case wxclient.ClassSlowDown:
 		n.count(u.p.gate.Succeeding(time.Now(), u.job.MchID))
 		return u.retryOrExhaust(e, n, gate.SlowDown)

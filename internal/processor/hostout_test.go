@@ -3,13 +3,16 @@ package processor_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"replyworker/internal/dedupe"
 	"replyworker/internal/gate"
 	"replyworker/internal/job"
+	"replyworker/internal/retry"
 	"replyworker/internal/wxclient"
 )
 
@@ -40,10 +43,37 @@ func (k *worker) learn() {
 	}
 }
 
-// primaryFails reports a failure of the primary, as a call of another job would.
+// otherMerchant lets a call of another merchant through.
+func (k *worker) otherMerchant() *gate.Grant {
+	k.t.Helper()
+	g, denial := k.gate.Try(time.Now(), gate.Ask{MchID: "another", Lane: "another"})
+	require.Nil(k.t, denial)
+	return g
+}
+
+// primaryIsDue waits until the primary, which is out, may be probed.
+func (k *worker) primaryIsDue() {
+	k.t.Helper()
+	k.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+}
+
+// calls is a ceiling that leaves room for so many.
+type calls struct{ left atomic.Int64 }
+
+func (c *calls) Take(time.Time) time.Duration {
+	if c.left.Add(-1) >= 0 {
+		return 0
+	}
+	c.left.Add(1)
+	return time.Hour
+}
+
+func (c *calls) GiveBack() { c.left.Add(1) }
+
+// primaryFails reports a failure of the primary, as a call of another merchant would.
 func (k *worker) primaryFails() {
 	k.t.Helper()
-	g, denial := k.gate.Try(time.Now(), gate.Ask{MchID: testMchID, Lane: "failing"})
+	g, denial := k.gate.Try(time.Now(), gate.Ask{MchID: "another", Lane: "failing"})
 	require.Nil(k.t, denial)
 	require.Equal(k.t, wxclient.Primary, g.Host)
 	k.gate.Done(time.Now(), g, gate.HostFailed)
@@ -88,7 +118,7 @@ func TestAProbeOfAHostThatHangsDelaysNobody(t *testing.T) {
 	k := w.start(fakes{trips: 1, reply: h.reply})
 	k.learn()
 	k.primaryFails()
-	w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+	k.primaryIsDue()
 	d := record("c", "id", nil)
 	r := k.outcome(d)
 	require.Equal(t, job.StatusSucceeded, r.Status)
@@ -141,7 +171,7 @@ func TestADrainEndsALeftProbe(t *testing.T) {
 	k := w.start(fakes{trips: 1, reply: h.reply})
 	k.learn()
 	k.primaryFails()
-	w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+	k.primaryIsDue()
 	require.Equal(t, job.StatusSucceeded, k.outcome(record("c", "id", nil)).Status)
 	require.True(t, k.gate.State().Hosts[0].Probing)
 	require.True(t, k.session.Drain(t.Context()))
@@ -168,7 +198,7 @@ func TestAPanicOfAProbe(t *testing.T) {
 			}})
 			k.learn()
 			k.primaryFails()
-			w.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
+			k.primaryIsDue()
 			r := k.outcome(record("c", "id", nil))
 			require.Equal(t, job.StatusSucceeded, r.Status)
 			require.Equal(t, 2, r.Attempts)
@@ -178,4 +208,151 @@ func TestAPanicOfAProbe(t *testing.T) {
 			require.Contains(t, k.log.String(), "hostout_test.go", "the stack is in the log")
 		})
 	}
+}
+
+// A call that has nowhere else to go is waited for: it may be the job's last.
+func TestACallIsNotLeftForNothing(t *testing.T) {
+	t.Parallel()
+	for _, probe := range []bool{true, false} {
+		t.Run(fmt.Sprint("probe ", probe), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := newHanging(w)
+			k := w.start(fakes{trips: 1, reply: h.reply, retry: retry.Policy{Initial: time.Millisecond, Max: time.Millisecond, Attempts: 1}})
+			k.learn()
+			room := &calls{}
+			room.left.Store(1)
+			if probe {
+				k.primaryFails()
+				k.primaryIsDue()
+				k.gate.SetCeiling(testMchID, room)
+			}
+			d := record("c", "id", nil)
+			k.deliver(d)
+			w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
+			k.gate.Done(time.Now(), k.otherMerchant(), gate.Succeeded)
+			if !probe {
+				room.left.Store(0)
+				k.gate.SetCeiling(testMchID, room)
+				k.primaryFails()
+			}
+			require.Never(t, func() bool { return w.claim("id").State != dedupe.StateClaimed }, 3*k.gate.Patience(), 10*time.Millisecond)
+			close(h.answer)
+			k.wait(d)
+			require.Equal(t, job.StatusSucceeded, w.outcomesOf(d.Source.ID())[0].result.Status)
+			require.Len(t, w.callsOf("id"), 1)
+		})
+	}
+}
+
+// Calls finish where they are while the worker drains.
+func TestNoCallIsLeftWhileTheWorkerDrains(t *testing.T) {
+	t.Parallel()
+	for _, probe := range []bool{true, false} {
+		t.Run(fmt.Sprint("probe ", probe), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := newHanging(w)
+			k := w.start(fakes{trips: 1, reply: h.reply})
+			k.learn()
+			if probe {
+				k.primaryFails()
+				k.primaryIsDue()
+			}
+			d := record("c", "id", nil)
+			k.deliver(d)
+			w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
+			drained := make(chan bool)
+			go func() { drained <- k.session.Drain(t.Context()) }()
+			if !probe {
+				k.primaryFails()
+			}
+			time.AfterFunc(4*k.gate.Patience(), func() { close(h.answer) })
+			require.True(t, <-drained)
+			require.Equal(t, 1, k.finishedCount(d.Source.ID()), "the call was not waited for; the claim is %+v", w.claim("id"))
+			require.Len(t, w.callsOf("id"), 1)
+		})
+	}
+}
+
+// Where both hosts were out, those who wait for one hear that the other is back.
+func TestCallsMoveWhenTheOtherHostComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{trips: 1, reply: h.reply})
+	k.learn()
+	d := record("c", "id", nil)
+	k.deliver(d)
+	w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
+	g := k.otherMerchant()
+	require.True(t, k.gate.Switch(time.Now(), g))
+	k.gate.Done(time.Now(), g, gate.HostFailed)
+	require.True(t, k.gate.State().Hosts[wxclient.Backup].Open)
+	require.True(t, k.primaryIsOut())
+	require.Never(t, func() bool { return len(w.callsOf("id")) > 1 }, 3*k.gate.Patience(), 10*time.Millisecond, "there is no host to go to")
+	var probes []*gate.Grant
+	w.eventually("the backup is back", func() bool {
+		p, denial := k.gate.Try(time.Now(), gate.Ask{MchID: "another", Lane: fmt.Sprint("probe", len(probes))})
+		if denial != nil {
+			return false
+		}
+		probes = append(probes, p)
+		if p.Host == wxclient.Backup {
+			k.gate.Done(time.Now(), p, gate.Succeeded)
+			return true
+		}
+		return false // the primary's probe, which stays out
+	})
+	k.wait(d)
+	require.Equal(t, "backup", w.outcomesOf(d.Source.ID())[0].result.Answer.Host)
+	for _, p := range probes {
+		if p.Host == wxclient.Primary {
+			k.gate.Done(time.Now(), p, gate.Unused)
+		}
+	}
+}
+
+// What the API has said is true, whoever still waited for it: the job finds its success in the claim.
+func TestASuccessOfALeftProbeIsTheJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	k := w.start(fakes{
+		trips: 1, retry: retry.Policy{Initial: 500 * time.Millisecond, Max: 500 * time.Millisecond, Attempts: 3},
+		reply: func(ctx context.Context, c call) (wxclient.Answer, error) {
+			if c.host == wxclient.Backup {
+				return wxclient.Answer{}, fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR")
+			}
+			return h.reply(ctx, c)
+		},
+	})
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+	d := record("c", "id", nil)
+	k.deliver(d)
+	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
+	close(h.answer)
+	w.eventually("the success is noted", func() bool { return w.claim("id").State == dedupe.StateDone })
+	k.wait(d)
+	o := w.outcomesOf(d.Source.ID())
+	require.Len(t, o, 1)
+	require.Equal(t, job.StatusSucceeded, o[0].result.Status)
+	require.Len(t, w.callsOf("id"), 2, "the API was asked again although it had said yes")
+}
+
+// A call that the worker itself made impossible says nothing of the host.
+func TestAPanicOfAProbeDoesNotBringItsHostHome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := w.start(fakes{trips: 1, retry: never(), reply: func(context.Context, call) (wxclient.Answer, error) {
+		panic("a fault of the worker")
+	}})
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+	k.deliver(record("c", "id", nil))
+	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
+	require.True(t, k.primaryIsOut())
 }
