@@ -19,6 +19,7 @@ type breaker struct {
 	first     time.Duration
 	jitter    func() float64 // in [0, 1)
 
+	calls     int // that are out
 	failures  int // consecutive, while closed
 	open      bool
 	since     time.Time // of the present state
@@ -54,6 +55,12 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 		return false, false, at.Sub(now)
 	}
 	return true, true, 0
+}
+
+// suspect says that the last call has failed, and that if those which are out fail as well the host
+// will be out: a host that hangs lets one call time out before the others.
+func (b *breaker) suspect() bool {
+	return !b.open && b.failures > 0 && b.failures+b.calls >= b.threshold
 }
 
 func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {

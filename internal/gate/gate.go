@@ -214,6 +214,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 // enter makes a grant one for a call on a host.
 func (g *Gate) enter(now time.Time, grant *Grant, host wxclient.Host, probe bool) {
 	b := &g.hosts[host]
+	b.calls++
 	grant.Host, grant.at, grant.began, grant.out = host, now, now, b.out
 	grant.hostProbe, grant.called = probe, false
 	if probe {
@@ -221,15 +222,19 @@ func (g *Gate) enter(now time.Time, grant *Grant, host wxclient.Host, probe bool
 	}
 }
 
-// host chooses the host for lane: the primary while it is well or due for a probe, else the backup.
+// host chooses the host for lane: the primary while it is well or due for a probe, else the backup,
+// which is also taken while it is beyond suspicion and the primary is not.
 func (g *Gate) host(now time.Time, lane string) (wxclient.Host, bool, *Denial) {
 	var soonest time.Duration
 	everyone := true
 	for h := range g.hosts {
 		b := &g.hosts[h]
 		ok, probe, wait := b.ready(now, lane)
-		if ok {
-			return wxclient.Host(h), probe, nil
+		if host := wxclient.Host(h); ok {
+			if b.suspect() && g.otherIsWell(host) && !g.hosts[other(host)].suspect() {
+				return other(host), false, nil
+			}
+			return host, probe, nil
 		}
 		if wait > 0 && (soonest == 0 || wait < soonest) {
 			soonest = wait
@@ -261,6 +266,7 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 		return false
 	}
 	grant.reserved = false
+	g.hosts[grant.Host].calls--
 	g.enter(now, grant, to, probe)
 	return true
 }
@@ -278,6 +284,7 @@ func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	if grant.hostProbe {
 		probe := *grant
 		probe.left, probe.HoldProbe, grant.hostProbe = true, false, false
+		g.hosts[grant.Host].calls++
 		left = &probe
 	}
 	grant.reserved = true
@@ -312,6 +319,7 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	if !grant.left {
 		g.used--
 	}
+	g.hosts[grant.Host].calls--
 	m := g.merchant(grant.MchID)
 	if grant.reserved { // and not used
 		m.giveBack()

@@ -48,16 +48,17 @@ func (c *clock) left(grant *gate.Grant) (probe *gate.Grant, ok bool) { return c.
 func TestACallIsLeftWhileItsHostIsOutAndTheOtherIsWell(t *testing.T) {
 	t.Parallel()
 	c := newClock(t, gate.Config{BreakerFailures: 2, HasBackup: true, Concurrency: 8})
-	onPrimary := c.granted("a")
+	onPrimary, first, second := c.granted("a"), c.granted("first"), c.granted("second")
 	stays := func(grant *gate.Grant, why string) {
 		t.Helper()
 		_, ok := c.left(grant)
 		require.False(t, ok, why)
 	}
 	stays(onPrimary, "the primary is in")
-	c.fail(1)
+	c.done(first, gate.HostFailed)
 	require.NoError(t, onPrimary.HostOut().Err(), "the primary is in")
-	c.fail(1)
+	stays(onPrimary, "the primary is in")
+	c.done(second, gate.HostFailed)
 	require.Error(t, onPrimary.HostOut().Err(), "the primary is out")
 	onBackup := c.granted("b")
 	require.Equal(t, wxclient.Backup, onBackup.Host)
@@ -175,4 +176,39 @@ func TestLeftProbeBringsItsHostBackOrKeepsItOut(t *testing.T) {
 		c.after(30 * time.Second)
 		require.Equal(t, wxclient.Primary, c.granted("c").Host, "well, or due for the next probe")
 	}
+}
+
+// A host that hangs lets one call time out before the others: from then on nobody need follow them.
+func TestNewCallsAvoidAHostThatIsSuspect(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, gate.Config{BreakerFailures: 3, HasBackup: true, Concurrency: 8})
+	hanging := []*gate.Grant{c.granted("a"), c.granted("b"), c.granted("c")}
+	require.Equal(t, wxclient.Primary, c.call("d", gate.Unused).Host, "calls are out, and none has failed")
+	c.done(hanging[0], gate.HostFailed)
+	require.Equal(t, wxclient.Backup, c.call("d", gate.Succeeded).Host, "one has failed, and two are out")
+	c.done(hanging[1], gate.Unused)
+	require.Equal(t, wxclient.Primary, c.call("d", gate.Unused).Host, "what is out is not enough to open the breaker")
+	require.Equal(t, wxclient.Primary, c.call("e", gate.HostFailed).Host)
+	require.Equal(t, wxclient.Backup, c.call("d", gate.Unused).Host, "two have failed, and one is out")
+	c.done(hanging[2], gate.Answered)
+	require.Equal(t, wxclient.Primary, c.granted("d").Host, "an answer has come")
+	require.False(t, c.open(wxclient.Primary))
+}
+
+// A suspect host is better than one that is out, or as suspect.
+func TestASuspectHostIsCalledWhereTheOtherIsNoBetter(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, gate.Config{BreakerFailures: 2, HasBackup: true, Concurrency: 8})
+	first, second := c.granted("a"), c.granted("b")
+	c.done(first, gate.HostFailed)
+	onBackup := []*gate.Grant{c.granted("c"), c.granted("d"), c.granted("e")}
+	require.Equal(t, wxclient.Backup, onBackup[0].Host)
+	c.done(onBackup[0], gate.HostFailed)
+	require.Equal(t, wxclient.Primary, c.call("f", gate.Unused).Host, "both are suspect")
+	c.done(onBackup[1], gate.HostFailed)
+	require.True(t, c.open(wxclient.Backup))
+	require.Equal(t, wxclient.Primary, c.call("f", gate.Unused).Host, "the backup is out")
+	c.done(second, gate.HostFailed)
+	require.True(t, c.open(wxclient.Primary))
+	c.done(onBackup[2], gate.Unused)
 }
