@@ -107,15 +107,12 @@ func (s *stage) moved(at time.Time) []delay {
 // TestMeasureThePrimaryHangs: the primary takes requests and answers none. Jobs wait for the request
 // timeout at the most, and not at all once the breaker has opened. At a high rate calls soon take all
 // slots, at a low one never.
-func TestMeasureThePrimaryHangs(t *testing.T) { //nolint:tparallel // Nothing else may run beside it.
+func TestMeasureThePrimaryHangs(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		rate int
 	}{{"busy", 50}, {"calm", 15}} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // they mostly wait
-			measureHang(t, c.name, c.rate)
-		})
+		t.Run(c.name, func(t *testing.T) { measureHang(t, c.name, c.rate) })
 	}
 }
 
