@@ -70,6 +70,8 @@ type Consumer struct {
 func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, metrics: newMetrics(cfg.Registerer),
+		// The coordinator may take as long to say no to a join as it has for a rebalance.
+		joining:       kafkaio.Trouble{Life: 2 * (groupTimeout + cfg.DrainTimeout + drainMargin + joinBackoff)},
 		fetchWarnings: &zerolog.BurstSampler{Burst: fetchWarningsBurst, Period: fetchWarningsPeriod},
 	}
 	if err := cfg.Registerer.Register(c); err != nil {

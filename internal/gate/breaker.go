@@ -19,8 +19,10 @@ type breaker struct {
 	first     time.Duration
 	jitter    func() float64 // in [0, 1)
 
-	calls     int // that are out
-	failures  int // consecutive, while closed
+	calls     int       // that are out
+	failures  int       // consecutive, while closed
+	failedAt  time.Time // the first of them
+	answered  time.Time // the last answer
 	open      bool
 	since     time.Time // of the present state
 	cooldown  time.Duration
@@ -57,6 +59,13 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 	return true, true, 0
 }
 
+// better says that new calls should go to this host, of two that are in, since the other is suspect. Of
+// a host that has answered nothing since, only few calls find out whether it is: as many as could open
+// its breaker.
+func (b *breaker) better(than *breaker) bool {
+	return than.suspect() && !b.suspect() && (b.calls < b.threshold || b.answered.After(than.failedAt))
+}
+
 // suspect says that the last call has failed, and that if those which are out fail as well the host
 // will be out: a host that hangs lets one call time out before the others.
 func (b *breaker) suspect() bool {
@@ -72,6 +81,9 @@ func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {
 		// It began before the host went out or came back. After an outage the last time-outs come in
 		// when the probe has long succeeded; they are news of the past.
 	case !b.open:
+		if b.failures == 0 {
+			b.failedAt = now
+		}
 		b.failures++
 		if b.failures >= b.threshold {
 			b.open, b.since, b.cooldown = true, now, b.first
@@ -82,13 +94,13 @@ func (b *breaker) failed(now time.Time, g *Grant) (changed bool) {
 	return false
 }
 
-// answered takes note of any answer that shows the host to be well. An answer to a call that began
+// answers takes note of any answer that shows the host to be well. An answer to a call that began
 // before the breaker opened tells nothing new.
-func (b *breaker) answered(now time.Time, g *Grant) (changed bool) {
+func (b *breaker) answers(now time.Time, g *Grant) (changed bool) {
 	if b.open && !g.hostProbe {
 		return false
 	}
-	b.failures = 0
+	b.failures, b.answered = 0, now
 	if b.open {
 		b.open, b.since, b.lastProbe = false, now, ""
 		b.out, b.leave = context.WithCancel(context.Background())

@@ -223,7 +223,7 @@ func (g *Gate) enter(now time.Time, grant *Grant, host wxclient.Host, probe bool
 }
 
 // host chooses the host for lane: the primary while it is well or due for a probe, else the backup,
-// which is also taken while it is beyond suspicion and the primary is not.
+// which is also taken while the primary is suspect and it is not.
 func (g *Gate) host(now time.Time, lane string) (wxclient.Host, bool, *Denial) {
 	var soonest time.Duration
 	everyone := true
@@ -231,7 +231,7 @@ func (g *Gate) host(now time.Time, lane string) (wxclient.Host, bool, *Denial) {
 		b := &g.hosts[h]
 		ok, probe, wait := b.ready(now, lane)
 		if host := wxclient.Host(h); ok {
-			if b.suspect() && g.otherIsWell(host) && !g.hosts[other(host)].suspect() {
+			if !probe && g.otherIsWell(host) && g.hosts[other(host)].better(b) {
 				return other(host), false, nil
 			}
 			return host, probe, nil
@@ -272,13 +272,15 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 }
 
 // Leave says whether a call that is still out is better made on the other host: its own is out, the
-// other is well, and the merchant's pace leaves room, which is then kept for Switch. Where the call
+// other is well, the claim store is there, and the merchant's pace leaves room, which is then kept for
+// Switch. Where the call
 // was a host probe, left is a grant of the probe's own, without a slot, that goes back by Done. Leave
 // must not be called once the grant was moved or went back.
 func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if grant.reserved || !g.hosts[grant.Host].open || !g.otherIsWell(grant.Host) || !g.merchant(grant.MchID).take(now) {
+	better := !g.store.down && g.hosts[grant.Host].open && g.otherIsWell(grant.Host)
+	if grant.reserved || !better || !g.merchant(grant.MchID).take(now) {
 		return nil, false
 	}
 	if grant.hostProbe {
@@ -380,7 +382,7 @@ func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 
 func (g *Gate) hostAnswered(now time.Time, grant *Grant) {
 	b := &g.hosts[grant.Host]
-	closed := b.answered(now, grant)
+	closed := b.answers(now, grant)
 	if grant.hostProbe {
 		b.probing = false
 	}

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -211,4 +212,42 @@ func TestASuspectHostIsCalledWhereTheOtherIsNoBetter(t *testing.T) {
 	c.done(second, gate.HostFailed)
 	require.True(t, c.open(wxclient.Primary))
 	c.done(onBackup[2], gate.Unused)
+}
+
+// The backup may be no better, and nobody knows it: it has answered nothing for a long time.
+func TestSuspicionTriesTheOtherHostWithFewCalls(t *testing.T) {
+	t.Parallel()
+	const threshold, slots = 5, 64
+	c := newClock(t, gate.Config{BreakerFailures: threshold, HasBackup: true, Concurrency: slots})
+	slow := c.granted("slow")
+	c.after(10 * time.Second)
+	for i := range threshold - 1 {
+		c.granted(fmt.Sprint("well ", i))
+	}
+	require.True(t, c.g.Switch(c.now, slow), "it has timed out, and hangs on the backup now")
+	onBackup := 0
+	var last *gate.Grant
+	for range slots - threshold {
+		if grant := c.granted("a"); grant.Host == wxclient.Backup {
+			onBackup++
+			last = grant
+		}
+	}
+	require.Equal(t, threshold-1, onBackup, "calls on a backup that has answered nothing, besides the one that was switched")
+	c.after(time.Millisecond).done(last, gate.Succeeded)
+	require.Equal(t, wxclient.Backup, c.granted("b").Host, "it has answered")
+	require.Equal(t, &gate.Denial{Everyone: true, Full: true}, c.denied("c"))
+}
+
+func TestACallIsNotLeftWhileTheClaimStoreIsAway(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true})
+	grant := c.granted("a")
+	c.fail(1)
+	c.g.StoreDown(c.now)
+	_, ok := c.left(grant)
+	require.False(t, ok, "what it would need first is its claim")
+	c.g.StoreUp()
+	_, ok = c.left(grant)
+	require.True(t, ok)
 }

@@ -34,4 +34,9 @@ func TestTroubleIsWhatLasts(t *testing.T) {
 	trouble.Note(at(101), nil)
 	trouble.Note(at(140), nil)
 	require.NoError(t, trouble.Lasting(at(140), 0), "it works again")
+
+	slow := kafkaio.Trouble{Life: 2 * time.Minute}
+	slow.Note(at(0), refused)
+	slow.Note(at(100), refused)
+	require.ErrorIs(t, slow.Lasting(at(100), long), refused, "each try takes so long")
 }

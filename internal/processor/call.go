@@ -44,7 +44,7 @@ func (u *turn) call(c dedupe.Claim) schedule.Next {
 			u.release(gate.Unused)
 			return u.fail(job.Result{Status: job.StatusExpired, Attempts: n.attempts - 1, MaybeSent: n.maybe})
 		}
-		answer, err := u.attempt(body, !n.switched)
+		answer, err := u.attempt(body, &n)
 		if err == nil {
 			return u.succeed(answer, &n)
 		}
@@ -94,7 +94,7 @@ func uncertain(c wxclient.Class) bool {
 
 // attempt makes one call, with its claim kept alive. Where the turn may yet change the host, it does not
 // wait for one that is out longer than it must.
-func (u *turn) attempt(body []byte, mayMove bool) (wxclient.Answer, *wxclient.Error) {
+func (u *turn) attempt(body []byte, n *tally) (wxclient.Answer, *wxclient.Error) {
 	u.tries++
 	all, own := u.p.gate.Successes(u.job.MchID)
 	if u.tries == 1 {
@@ -104,10 +104,10 @@ func (u *turn) attempt(body []byte, mayMove bool) (wxclient.Answer, *wxclient.Er
 	defer u.p.renewer.hold(u.claim)()
 	u.grant.Begin(time.Now())
 	switch {
-	case !mayMove:
+	case n.switched:
 		return u.reply(u.ctx, u.grant.Host, body)
 	case u.grant.HostProbe():
-		return u.probe(body)
+		return u.probe(body, n.attempts)
 	default:
 		ctx, done := u.whileWorthwhile()
 		defer done()
@@ -240,10 +240,14 @@ func (u *turn) park(wait time.Duration, n *tally) schedule.Next {
 		u.owe(wait, n)
 		u.p.storeDown(time.Now(), err)
 	}
+	next := time.Now().Add(wait)
+	if u.probeSucceeds(wait) {
+		next = time.Now()
+	}
 	if u.task.Draining() {
 		return schedule.Drop()
 	}
-	return schedule.ParkUntil(time.Now().Add(wait))
+	return schedule.ParkUntil(next)
 }
 
 // owed is a claim's return that the store has not answered.

@@ -30,9 +30,11 @@ func (u *turn) whileWorthwhile() (context.Context, func()) {
 	watch.Add(1)
 	stop := context.AfterFunc(u.grant.HostOut(), func() {
 		defer watch.Done()
-		if _, ok := u.leave(ctx, u.p.gate.Patience()-time.Since(begun)); ok {
-			cut(errHostOut)
-		}
+		u.guard(func() {
+			if _, ok := u.leave(ctx, u.p.gate.Patience()-time.Since(begun)); ok {
+				cut(errHostOut)
+			}
+		})
 	})
 	return ctx, func() {
 		cut(nil)
@@ -62,6 +64,16 @@ func (u *turn) leave(ctx context.Context, patience time.Duration) (left *gate.Gr
 	}
 }
 
+// guard does something in a goroutine that is no step's, where a panic would be dealt with.
+func (u *turn) guard(do func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			u.p.panicked(&u.d, r, debug.Stack())
+		}
+	}()
+	do()
+}
+
 // probed is how a host probe ended.
 type probed struct {
 	answer wxclient.Answer
@@ -87,50 +99,84 @@ func (p probed) end() gate.End {
 
 // probe makes the call that finds out whether a host is back. Where it is not answered in the usual
 // time and the other host can take the job, the job goes on there, and the probe is left to find out
-// what it can.
-func (u *turn) probe(body []byte) (wxclient.Answer, *wxclient.Error) {
-	host, end := u.grant.Host, probed{}
+// what it can. attempts are the job's, with this one.
+func (u *turn) probe(body []byte, attempts int) (wxclient.Answer, *wxclient.Error) {
+	host := u.grant.Host
+	end := probed{err: &wxclient.Error{Class: wxclient.ClassTransient, Host: host, Sent: true, Err: errStumbled}}
 	waiting, stop := context.WithCancel(u.ctx)
 	ended := make(chan struct{})
 	u.p.probes.Go(func() {
 		defer close(ended)
 		defer stop()
-		end = u.probeCall(host, body)
+		u.guard(func() { end.answer, end.err = u.reply(u.ctx, host, body) })
 	})
-	left, ok := u.leave(waiting, u.p.gate.Patience())
+	grant, ok := u.leave(waiting, u.p.gate.Patience())
 	if !ok {
 		<-ended
 		return end.answer, end.err
 	}
-	claim := u.claim
+	left, claim := &leftProbe{over: make(chan struct{})}, u.claim
+	u.left = left
 	u.p.probes.Go(func() {
+		defer close(left.over)
 		<-ended
-		u.found(left, claim, end)
+		u.p.gate.Done(time.Now(), grant, end.end())
+		if end.err == nil {
+			u.guard(func() { left.succeeded = u.taken(claim, end.answer, attempts) })
+		}
 	})
 	return wxclient.Answer{}, &wxclient.Error{Class: wxclient.ClassHostFailed, Host: host, Sent: true, Err: errHostOut}
 }
 
-func (u *turn) probeCall(host wxclient.Host, body []byte) (end probed) {
-	defer func() {
-		if r := recover(); r != nil { // it is no step's goroutine, where that would be dealt with
-			u.p.panicked(&u.d, r, debug.Stack())
-			end.err = &wxclient.Error{Class: wxclient.ClassTransient, Host: host, Sent: true, Err: errStumbled}
-		}
-	}()
-	end.answer, end.err = u.reply(u.ctx, host, body)
-	return end
+// taken records that the API took a reply by a probe that its job had left. What has become of the job
+// meanwhile, its claim knows what to make of.
+func (u *turn) taken(claim dedupe.Claimant, answer wxclient.Answer, attempts int) bool {
+	err := u.persist(writeComplete, func(ctx context.Context) error {
+		_, err := u.p.claims.Complete(ctx, claim, dedupe.Done{LogID: answer.LogID, Attempts: attempts})
+		return err
+	})
+	u.p.succeeded(u.ctx, claim.MchID)
+	return err == nil
 }
 
-// found uses what a probe has found out whose job has gone on: about its host, and where the API took
-// the reply, about the job. Whatever has become of that meanwhile, its claim knows what to make of it.
-func (u *turn) found(left *gate.Grant, claim dedupe.Claimant, end probed) {
-	u.p.gate.Done(time.Now(), left, end.end())
-	if end.err != nil {
+// leftProbe is a probe that its job has left.
+type leftProbe struct {
+	over      chan struct{} // closed when it has ended and what it found is in the claim
+	succeeded bool          // once it is over: the API took the reply
+}
+
+// awaitProbe waits for the job's probe, where it has left one. A job must not be settled as failed, and
+// its complaint go on, while the API may yet take it in a call of our own.
+func (u *turn) awaitProbe() {
+	if u.left == nil {
 		return
 	}
-	if _, err := u.p.claims.Complete(u.ctx, claim, dedupe.Done{LogID: end.answer.LogID}); err != nil {
-		// The API has it in its memory, and says it again to the job's next attempt.
-		u.p.log.Debug().Err(err).Str("idempotent_id", claim.IdempotentID).Msg("the success of a probe was not noted")
+	defer u.p.renewer.hold(u.claim)()
+	<-u.left.over
+	u.left = nil
+}
+
+// probeSucceeds waits for a while whether the job's probe, where it has left one, succeeds.
+func (u *turn) probeSucceeds(within time.Duration) bool {
+	if u.left == nil {
+		return false
 	}
-	u.p.succeeded(u.ctx, claim.MchID)
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	look := time.NewTicker(askAgain)
+	defer look.Stop()
+	for !u.task.Draining() {
+		select {
+		case <-u.left.over:
+			found := u.left.succeeded
+			u.left = nil
+			return found
+		case <-limit.C:
+			return false
+		case <-u.ctx.Done():
+			return false
+		case <-look.C:
+		}
+	}
+	return false
 }

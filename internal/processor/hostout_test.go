@@ -36,6 +36,17 @@ func (h *hanging) reply(ctx context.Context, c call) (wxclient.Answer, error) {
 	}
 }
 
+// stays checks that a condition does not come true within d. (Of require.Never, the last look may outlast
+// the test.)
+func (w *world) stays(d time.Duration, why string, cond func() bool) {
+	w.t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-look.C {
+		require.False(w.t, cond(), why)
+	}
+}
+
 // learn lets the gate see that calls take no time.
 func (k *worker) learn() {
 	for range 20 {
@@ -155,8 +166,9 @@ func TestAProbeIsWaitedForWhileBothHostsAreOut(t *testing.T) {
 	d := record("c", "id", nil)
 	k.deliver(d)
 	w.eventually("the probe", func() bool { return len(w.callsOf("id")) == 1 })
-	require.Never(t, func() bool { return k.finishedCount(d.Source.ID()) > 0 || len(w.callsOf("id")) > 1 },
-		4*k.gate.Patience(), 10*time.Millisecond, "the job did not wait for its probe")
+	w.stays(4*k.gate.Patience(), "the job did not wait for its probe", func() bool {
+		return k.finishedCount(d.Source.ID()) > 0 || len(w.callsOf("id")) > 1
+	})
 	close(h.answer)
 	k.wait(d)
 	require.Equal(t, "primary", w.outcomesOf(d.Source.ID())[0].result.Answer.Host)
@@ -235,7 +247,7 @@ func TestACallIsNotLeftForNothing(t *testing.T) {
 				k.gate.SetCeiling(testMchID, room)
 				k.primaryFails()
 			}
-			require.Never(t, func() bool { return w.claim("id").State != dedupe.StateClaimed }, 3*k.gate.Patience(), 10*time.Millisecond)
+			w.stays(3*k.gate.Patience(), "the call was left", func() bool { return w.claim("id").State != dedupe.StateClaimed })
 			close(h.answer)
 			k.wait(d)
 			require.Equal(t, job.StatusSucceeded, w.outcomesOf(d.Source.ID())[0].result.Status)
@@ -289,7 +301,7 @@ func TestCallsMoveWhenTheOtherHostComesBack(t *testing.T) {
 	k.gate.Done(time.Now(), g, gate.HostFailed)
 	require.True(t, k.gate.State().Hosts[wxclient.Backup].Open)
 	require.True(t, k.primaryIsOut())
-	require.Never(t, func() bool { return len(w.callsOf("id")) > 1 }, 3*k.gate.Patience(), 10*time.Millisecond, "there is no host to go to")
+	w.stays(3*k.gate.Patience(), "there is no host to go to", func() bool { return len(w.callsOf("id")) > 1 })
 	var probes []*gate.Grant
 	w.eventually("the backup is back", func() bool {
 		p, denial := k.gate.Try(time.Now(), gate.Ask{MchID: "another", Lane: fmt.Sprint("probe", len(probes))})
@@ -354,4 +366,159 @@ func TestAPanicOfAProbeDoesNotBringItsHostHome(t *testing.T) {
 	k.deliver(record("c", "id", nil))
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
 	require.True(t, k.primaryIsOut())
+}
+
+// refusing is the API with a backup that refuses one job.
+func (h *hanging) refusing(id string, e *wxclient.Error) func(context.Context, call) (wxclient.Answer, error) {
+	return func(ctx context.Context, c call) (wxclient.Answer, error) {
+		if c.host == wxclient.Backup && c.id == id {
+			return wxclient.Answer{}, e
+		}
+		return h.reply(ctx, c)
+	}
+}
+
+// A job is not settled as failed, and its complaint does not go on, while the API may yet take it in a
+// call of our own.
+func TestAJobDoesNotFailWhileItsProbeIsOut(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]*wxclient.Error{
+		"exhausted": fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR"),
+		"rejected":  fault(wxclient.ClassRefused, 400, "PARAM_ERROR"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := newHanging(w)
+			k := w.start(fakes{
+				trips: 1, retry: retry.Policy{Initial: time.Millisecond, Max: time.Millisecond, Attempts: 1},
+				reply: h.refusing("first", refusal),
+			})
+			k.learn()
+			k.primaryFails()
+			k.primaryIsDue()
+			first, second := record("c", "first", nil), record("c", "second", nil)
+			k.deliver(first, second)
+			w.eventually("both calls", func() bool { return len(w.callsOf("first")) == 2 })
+			w.stays(3*testLease, "the job was settled, or its claim is lost, while its probe is out", func() bool {
+				return len(w.callsOf("second")) > 0 || w.claim("first").State != dedupe.StateClaimed
+			})
+			close(h.answer)
+			k.wait(first, second)
+			require.Equal(t, job.StatusSucceeded, w.outcomesOf(first.Source.ID())[0].result.Status)
+			require.Empty(t, w.lettersOf(first.Source.ID()))
+			require.Equal(t, "log-1-first", w.claim("first").LogID, "the complaint's replies are out of order")
+		})
+	}
+}
+
+// The success of a left probe ends its job at once, however long that would wait for its next try.
+func TestASuccessOfALeftProbeEndsTheWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	later := fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR")
+	later.RetryAfter = time.Hour
+	k := w.start(fakes{trips: 1, reply: h.refusing("id", later)})
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+	d, next := record("c", "id", nil), record("c", "next", nil)
+	k.deliver(d, next)
+	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
+	close(h.answer)
+	k.wait(d, next)
+	require.Equal(t, job.StatusSucceeded, w.outcomesOf(d.Source.ID())[0].result.Status)
+}
+
+// A left probe that finds nothing lets its job wait for its next try.
+func TestAFailureOfALeftProbeChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	answer := make(chan struct{})
+	k := w.start(fakes{trips: 1, retry: never(), reply: func(_ context.Context, c call) (wxclient.Answer, error) {
+		if c.host == wxclient.Primary {
+			<-answer
+		}
+		return wxclient.Answer{}, fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR")
+	}})
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+	k.deliver(record("c", "id", nil))
+	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
+	close(answer)
+	w.eventually("the primary is back", func() bool { return !k.primaryIsOut() })
+	w.stays(3*k.gate.Patience(), "the job did not wait for its next try", func() bool {
+		return len(w.callsOf("id")) > 2 || w.claim("id").State != dedupe.StateWaiting
+	})
+}
+
+// What the API has said is kept until the claim store takes it; nobody is left while it is away.
+func TestNoCallIsLeftWhileTheClaimStoreIsAway(t *testing.T) {
+	t.Parallel()
+	for _, probe := range []bool{true, false} {
+		t.Run(fmt.Sprint("probe ", probe), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := newHanging(w)
+			var away atomic.Bool
+			k := w.start(fakes{trips: 1, reply: h.reply, before: func(_ context.Context, op string) error {
+				if away.Load() && op != opReply {
+					return unavailable(op)
+				}
+				return nil
+			}})
+			k.learn()
+			room := &calls{}
+			if probe {
+				k.primaryFails()
+				k.primaryIsDue()
+				room.left.Store(1)
+				k.gate.SetCeiling(testMchID, room)
+			}
+			var failing *gate.Grant
+			if !probe {
+				failing = k.otherMerchant()
+			}
+			d := record("c", "id", nil)
+			k.deliver(d)
+			w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
+			away.Store(true)
+			k.gate.StoreDown(time.Now())
+			room.left.Store(100)
+			if !probe {
+				k.gate.Done(time.Now(), failing, gate.HostFailed)
+			}
+			w.stays(4*k.gate.Patience(), "the call was left", func() bool {
+				return len(w.callsOf("id")) > 1 || k.gate.State().SlotsUsed == 0
+			})
+			close(h.answer)
+			w.eventually("the answer is there", func() bool { return k.gate.State().SlotsUsed == 0 })
+			away.Store(false)
+			k.wait(d)
+			require.Len(t, w.callsOf("id"), 1, "the API was asked again although it had said yes")
+		})
+	}
+}
+
+// The success of a left probe is one of a call that was made.
+func TestTheAttemptsOfALeftProbesSuccess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := newHanging(w)
+	e := fault(wxclient.ClassHostFailed, 503, "")
+	k := w.start(fakes{
+		trips: 1, retry: retry.Policy{Initial: 500 * time.Millisecond, Max: 500 * time.Millisecond, Attempts: 3},
+		reply: h.refusing("id", e),
+	})
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+	d := record("c", "id", nil)
+	k.deliver(d)
+	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
+	close(h.answer)
+	k.wait(d)
+	require.Equal(t, 1, w.outcomesOf(d.Source.ID())[0].result.Attempts)
 }

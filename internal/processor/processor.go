@@ -134,6 +134,7 @@ type work struct {
 	oddities int        // times in a row that the claim could not be used
 	before   successes  // when the attempt before the last one began
 	begun    successes  // when the last one began
+	left     *leftProbe // that is or was out beside the job; nil where there was none
 	answer   job.Answer // the last one
 	detail   string     // the last error, for the dead letter
 }

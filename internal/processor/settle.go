@@ -115,6 +115,7 @@ func (u *turn) fail(r job.Result) schedule.Next {
 	if r.Status == job.StatusExpired {
 		state = dedupe.StateExpired
 	}
+	u.awaitProbe()
 	f := dedupe.Failure{State: state, Reason: string(r.Reason), Details: encodeDetails(r), MaybeSent: tri(r.MaybeSent)}
 	err := u.persist(writeFail, func(ctx context.Context) error { return u.p.claims.Fail(ctx, u.claim, f) })
 	switch {
