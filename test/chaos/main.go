@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ type settings struct {
 	jobs    int
 	length  time.Duration
 	workers int
+	claims  bool
 	binary  string
 	keep    string
 	report  string
@@ -46,6 +48,7 @@ func main() {
 	flag.IntVar(&s.jobs, "jobs", 20_000, "how many")
 	flag.DurationVar(&s.length, "for", 3*time.Minute, "how long the load and the trouble last")
 	flag.IntVar(&s.workers, "workers", 3, "worker processes, at least 2")
+	flag.BoolVar(&s.claims, "keep-claims", false, "leave Redis itself alone: no claim is lost, and nothing is explained by it")
 	flag.StringVar(&s.binary, "binary", "", "the worker to run; built from cmd/worker where empty")
 	flag.StringVar(&s.keep, "keep", "", "a folder for logs and data, kept; a temporary one where empty")
 	flag.StringVar(&s.report, "report", "", "a file for the report, besides standard output")
@@ -85,6 +88,9 @@ func do(ctx context.Context, s settings) (good bool, err error) {
 		machine:  fmt.Sprintf("%d cores, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
 		versions: "3 brokers, Redis with Sentinel and TLS",
 	}
+	if s.claims {
+		r.versions += ", which keeps every claim"
+	}
 	err = chaos(ctx, s, dir, r)
 	if err != nil {
 		r.failures = append(r.failures, err.Error())
@@ -102,10 +108,22 @@ func do(ctx context.Context, s settings) (good bool, err error) {
 	return r.good(), nil
 }
 
+// command runs it again.
+func (s settings) command() string {
+	c := fmt.Sprintf("go run ./test/chaos -seed %d -jobs %d -for %s -workers %d", s.seed, s.jobs, s.length, s.workers)
+	if s.claims {
+		c += " -keep-claims"
+	}
+	return c
+}
+
 // chaos is one run: start, load and trouble, heal, wait, judge.
 func chaos(ctx context.Context, s settings, dir string, r *result) error {
 	plan := MakePlan(s.seed, s.length)
-	fmt.Printf("seed %d: go run ./test/chaos -seed %d -jobs %d -for %s -workers %d\n", s.seed, s.seed, s.jobs, s.length, s.workers)
+	if s.claims {
+		plan = slices.DeleteFunc(plan, func(step Step) bool { return step.Lane == Redis })
+	}
+	fmt.Printf("seed %d: %s\n", s.seed, s.command())
 	for _, step := range plan {
 		fmt.Println(step)
 	}
