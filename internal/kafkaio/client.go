@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -44,6 +45,7 @@ type Client struct {
 	dialer    *kafka.Dialer
 	transport *kafka.Transport
 	client    *kafka.Client
+	fetches   atomic.Int32 // so far: the correlation ids of fetch requests
 }
 
 // NewClient makes a client. It does not connect.

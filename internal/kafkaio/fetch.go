@@ -64,8 +64,8 @@ func (f *Fetcher) Fetch(ctx context.Context, offset int64, maxRecords int) (Page
 		if err != nil {
 			return Page{}, err
 		}
-		if len(res.Topics) == 0 && res.ThrottleTimeMs > 0 {
-			if err := f.throttled(ctx, res.ThrottleTimeMs); err != nil {
+		if res.partitions == 0 && res.throttleMS > 0 {
+			if err := f.throttled(ctx, res.throttleMS); err != nil {
 				return Page{}, err
 			}
 			continue
@@ -87,10 +87,10 @@ func (f *Fetcher) throttled(ctx context.Context, milliseconds int32) error {
 }
 
 // ask sends one request.
-func (f *Fetcher) ask(ctx context.Context, offset int64) (*fetch.Response, error) {
+func (f *Fetcher) ask(ctx context.Context, offset int64) (*fetchAnswer, error) {
 	partition := int32(f.Partition)                   //nolint:gosec // Kafka's own number, of 32 bits
 	maxBytes := int32(min(f.MaxBytes, math.MaxInt32)) //nolint:gosec // it has just been bounded
-	m, err := f.Client.roundTrip(ctx, &fetch.Request{
+	m, err := f.Client.roundTrip(ctx, &fetchRequest{id: f.Client.fetches.Add(1), Request: &fetch.Request{
 		ReplicaID:      noReplica,
 		MaxWaitTime:    int32(fetchWait / time.Millisecond),
 		MinBytes:       1,
@@ -105,51 +105,56 @@ func (f *Fetcher) ask(ctx context.Context, offset int64) (*fetch.Response, error
 				LogStartOffset: -1, PartitionMaxBytes: maxBytes,
 			}},
 		}},
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, err)
 	}
-	return m.(*fetch.Response), nil
+	return m.(*fetchAnswer), nil
 }
 
 // pageOf takes the page out of an answer.
-func (f *Fetcher) pageOf(res *fetch.Response, offset int64, maxRecords int) (Page, error) {
-	if res.ErrorCode != 0 {
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(res.ErrorCode))
+func (f *Fetcher) pageOf(res *fetchAnswer, offset int64, maxRecords int) (Page, error) {
+	if res.errorCode != 0 {
+		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(res.errorCode))
 	}
-	if len(res.Topics) == 0 || len(res.Topics[0].Partitions) == 0 {
+	if res.partitions == 0 {
 		return Page{}, fmt.Errorf("fetch %s/%d: the answer has no partition", f.Topic, f.Partition)
 	}
-	p := &res.Topics[0].Partitions[0]
-	if kafka.Error(p.ErrorCode) == kafka.OffsetOutOfRange {
+	p := &res.partition
+	if kafka.Error(p.errorCode) == kafka.OffsetOutOfRange {
 		return Page{}, fmt.Errorf("fetch %s/%d from %d: %w", f.Topic, f.Partition, offset, ErrOffsetOutOfRange)
 	}
-	if p.ErrorCode != 0 {
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(p.ErrorCode))
+	if p.errorCode != 0 {
+		return Page{}, fmt.Errorf("fetch %s/%d: %w", f.Topic, f.Partition, kafka.Error(p.errorCode))
 	}
-	return f.read(p, offset, maxRecords)
+	page, err := f.read(p, offset, maxRecords)
+	if err != nil && page.Next == offset {
+		return Page{}, fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
+	}
+	return page, nil // what is wrong behind it shows again, when it is what the next page begins with
 }
 
-// read takes the committed records out of an answer.
-func (f *Fetcher) read(p *fetch.ResponsePartition, offset int64, maxRecords int) (Page, error) {
-	out := Page{Next: offset, HighWatermark: p.HighWatermark}
-	stream, _ := p.RecordSet.Records.(*protocol.RecordStream)
-	if stream == nil {
-		return out, nil
-	}
-	aborted := newAborted(p.AbortedTransactions)
-	for _, batch := range stream.Records {
-		if len(out.Records) >= maxRecords {
-			break
+// read takes the committed records out of an answer. With an error comes what was before it.
+func (f *Fetcher) read(p *fetchPartition, offset int64, maxRecords int) (Page, error) {
+	out := Page{Next: offset, HighWatermark: p.highWatermark}
+	all, aborted := batches{left: p.records}, newAborted(p.aborted)
+	for len(out.Records) < maxRecords {
+		batch, err := all.next()
+		if err != nil || batch == nil {
+			return out, err
 		}
-		if err := f.readBatch(batch, offset, maxRecords, aborted, &out); err != nil {
-			return Page{}, fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
+		readers, err := all.read(batch)
+		if err != nil {
+			return out, err
 		}
-	}
-	if out.Next == offset && len(stream.Records) > 0 {
-		// The broker's answer begins with the batch that holds offset, yet the record is not in it:
-		// compaction took it, and the end of its batch is not told to us. It is one offset at a time.
-		out.Next = offset + 1
+		for _, r := range readers {
+			if err := f.readBatch(r, offset, maxRecords, aborted, &out); err != nil {
+				return out, err
+			}
+		}
+		if len(out.Records) < maxRecords { // all of it was read; its last records may have been compacted away
+			out.Next = max(out.Next, endOf(batch), offset+1)
+		}
 	}
 	return out, nil
 }
@@ -170,8 +175,8 @@ func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, maxRecord
 		if err != nil {
 			return fmt.Errorf("next record: %w", err)
 		}
-		out.Next = max(out.Next, r.Offset+1)
 		if drop || r.Offset < offset {
+			out.Next = max(out.Next, r.Offset+1)
 			closeRecord(r)
 			continue
 		}
@@ -179,6 +184,7 @@ func (f *Fetcher) readBatch(batch protocol.RecordReader, offset int64, maxRecord
 		if err != nil {
 			return err
 		}
+		out.Next = max(out.Next, r.Offset+1)
 		out.Records = append(out.Records, d)
 	}
 	return nil
