@@ -75,6 +75,21 @@ func (a *arena) leaks(ctx context.Context) (old, fresh fleet.Holdings, err error
 	return old, fresh, err
 }
 
+// memory looks at the workers until ctx ends, and returns the most that one of them has had resident.
+func (a *arena) memory(ctx context.Context) (most int64) {
+	for wait(ctx, time.Second) == nil {
+		for _, w := range a.workers {
+			w.Lock()
+			now, err := w.Memory()
+			w.Unlock()
+			if err == nil { // else the next look tells
+				most = max(most, now)
+			}
+		}
+	}
+	return most
+}
+
 // portNames tells whom the port of each proxy belongs to.
 func (a *arena) portNames() map[int]string {
 	names := map[int]string{}

@@ -136,6 +136,11 @@ func chaos(ctx context.Context, s settings, dir string, r *result) error {
 		return err
 	}
 	note("servers and workers are up")
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { r.memory = a.memory(watching) })
+	defer watch.Wait()
+	defer stop()
 	if err := a.load(ctx, s, plan, r); err != nil {
 		return err
 	}
@@ -148,6 +153,8 @@ func chaos(ctx context.Context, s settings, dir string, r *result) error {
 	}
 	r.drain = time.Since(healed)
 	note("all finished after %s", r.drain.Round(time.Second))
+	stop()
+	watch.Wait()
 	return a.judge(ctx, r)
 }
 

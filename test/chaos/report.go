@@ -26,6 +26,7 @@ type result struct {
 	verdict    *judge.Report
 	calls      wxsim.Stats
 	old, fresh fleet.Holdings
+	memory     int64 // the most that a worker has had resident
 	leaked     []string
 	logLines   int
 	failures   []string // of the run itself
@@ -37,12 +38,17 @@ type result struct {
 // read and write the connections it keeps.
 const spareGoroutines = 30
 
+// mostMemory is what a worker may have resident: its buffers of 32 MiB, what is read and written, and
+// what the collector leaves.
+const mostMemory = 256 << 20
+
 // most is how many connections an idle worker may keep. To Redis they are a pool's, each kept for
 // minutes after its last use; to the API none outlives its idle time.
 func most() map[string]int { return map[string]int{"Kafka": 40, "Redis": 150, "API": 0} }
 
 func (r *result) good() bool {
-	return r.verdict != nil && r.verdict.Clean() && len(r.failures) == 0 && len(r.leaked) == 0 && r.leaks() == 0
+	return r.verdict != nil && r.verdict.Clean() && len(r.failures) == 0 && len(r.leaked) == 0 && r.leaks() == 0 &&
+		r.memory <= mostMemory
 }
 
 // leaks counts what the worker that lived through the run has too many of.
@@ -95,6 +101,7 @@ func (r *result) writeVerdict(say func(string, ...any)) {
 	say("| end to end, p50 / p99 / worst | %s / %s / %s |", at(v.EndToEnd, 0.5), at(v.EndToEnd, 0.99), at(v.EndToEnd, 1))
 	say("| all finished after the last trouble | %s |", r.drain.Round(time.Second))
 	say("| log lines of all workers | %d |", r.logLines)
+	say("| most memory of a worker, %d MiB allowed | %d MiB |", mostMemory>>20, r.memory>>20)
 	say("| goroutines of a worker after the run, and of a fresh one | %d, %d |", r.old.Goroutines, r.fresh.Goroutines)
 	say("| its connections | %v, %v |", r.old.Conns, r.fresh.Conns)
 	for _, rule := range judge.Rules() {
