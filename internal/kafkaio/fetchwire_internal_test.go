@@ -142,7 +142,8 @@ func TestAnAnswerOfManySmallBatchesTakesLittleMemory(t *testing.T) { //nolint:pa
 	require.Len(t, p.Records, jobs)
 	perJob := (after.TotalAlloc - before.TotalAlloc) / jobs
 	t.Logf("%d bytes allocated for each job of %d bytes", perJob, len(job))
-	require.Less(t, perJob, uint64(8<<10), "bytes allocated for each job")
+	// A page for each would be 64 KiB. The race detector makes pools forget every fourth.
+	require.Less(t, perJob, uint64(32<<10), "bytes allocated for each job")
 }
 
 func FuzzFetchAnswer(f *testing.F) {
