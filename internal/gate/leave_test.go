@@ -157,8 +157,11 @@ func TestLeftProbeBringsItsHostBackOrKeepsItOut(t *testing.T) {
 		end  gate.End
 		open bool
 	}{
-		{gate.Succeeded, false}, {gate.Answered, false}, {gate.SlowDown, false},
-		{gate.HostFailed, true}, {gate.Unused, true},
+		{gate.Succeeded, false},
+		{gate.Answered, false},
+		{gate.SlowDown, false},
+		{gate.HostFailed, true},
+		{gate.Unused, true},
 	} {
 		c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true})
 		c.fail(1)

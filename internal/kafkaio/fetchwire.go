@@ -75,7 +75,7 @@ type fetchPartition struct {
 }
 
 // ApiKey implements protocol.Message.
-func (*fetchAnswer) ApiKey() protocol.ApiKey { return protocol.Fetch }
+func (*fetchAnswer) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:staticcheck // kafka-go's name for it
 
 var errShortAnswer = errors.New("the answer is too short for what it says to hold")
 

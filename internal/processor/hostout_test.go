@@ -198,7 +198,7 @@ func TestAPanicOfAProbe(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			h := newHanging(w)
-			k := w.start(fakes{trips: 1, reply: func(ctx context.Context, c call) (wxclient.Answer, error) {
+			k := w.start(fakes{trips: 1, reply: func(_ context.Context, c call) (wxclient.Answer, error) {
 				if c.attempt > 1 || c.host != wxclient.Primary {
 					return w.take(c.id), nil
 				}
