@@ -68,6 +68,14 @@ func (k *worker) primaryIsDue() {
 	k.eventually("the primary is due for a probe", func() bool { return !time.Now().Before(k.gate.State().Hosts[0].ProbeAt) })
 }
 
+// primaryNeedsAProbe makes the next job the probe of a primary that is out; calls take no time.
+func (k *worker) primaryNeedsAProbe() {
+	k.t.Helper()
+	k.learn()
+	k.primaryFails()
+	k.primaryIsDue()
+}
+
 // calls is a ceiling that leaves room for so many.
 type calls struct{ left atomic.Int64 }
 
@@ -126,9 +134,7 @@ func TestAProbeOfAHostThatHangsDelaysNobody(t *testing.T) {
 	w := newWorld(t)
 	h := newHanging(w)
 	k := w.start(fakes{trips: 1, reply: h.reply})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	d := record("c", "id", nil)
 	r := k.outcome(d)
 	require.Equal(t, job.StatusSucceeded, r.Status)
@@ -180,9 +186,7 @@ func TestADrainEndsALeftProbe(t *testing.T) {
 	w := newWorld(t)
 	h := newHanging(w)
 	k := w.start(fakes{trips: 1, reply: h.reply})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	require.Equal(t, job.StatusSucceeded, k.outcome(record("c", "id", nil)).Status)
 	require.True(t, k.gate.State().Hosts[0].Probing)
 	require.True(t, k.session.Drain(t.Context()))
@@ -207,9 +211,7 @@ func TestAPanicOfAProbe(t *testing.T) {
 				}
 				panic("a fault of the worker")
 			}})
-			k.learn()
-			k.primaryFails()
-			k.primaryIsDue()
+			k.primaryNeedsAProbe()
 			r := k.outcome(record("c", "id", nil))
 			require.Equal(t, job.StatusSucceeded, r.Status)
 			require.Equal(t, 2, r.Attempts)
@@ -338,9 +340,7 @@ func TestASuccessOfALeftProbeIsTheJobs(t *testing.T) {
 			return h.reply(ctx, c)
 		},
 	})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	d := record("c", "id", nil)
 	k.deliver(d)
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
@@ -360,9 +360,7 @@ func TestAPanicOfAProbeDoesNotBringItsHostHome(t *testing.T) {
 	k := w.start(fakes{trips: 1, retry: never(), reply: func(context.Context, call) (wxclient.Answer, error) {
 		panic("a fault of the worker")
 	}})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	k.deliver(record("c", "id", nil))
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
 	require.True(t, k.primaryIsOut())
@@ -394,9 +392,7 @@ func TestAJobDoesNotFailWhileItsProbeIsOut(t *testing.T) {
 				trips: 1, retry: retry.Policy{Initial: time.Millisecond, Max: time.Millisecond, Attempts: 1},
 				reply: h.refusing("first", refusal),
 			})
-			k.learn()
-			k.primaryFails()
-			k.primaryIsDue()
+			k.primaryNeedsAProbe()
 			first, second := record("c", "first", nil), record("c", "second", nil)
 			k.deliver(first, second)
 			w.eventually("both calls", func() bool { return len(w.callsOf("first")) == 2 })
@@ -420,9 +416,7 @@ func TestASuccessOfALeftProbeEndsTheWait(t *testing.T) {
 	later := fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR")
 	later.RetryAfter = time.Hour
 	k := w.start(fakes{trips: 1, reply: h.refusing("id", later)})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	d, next := record("c", "id", nil), record("c", "next", nil)
 	k.deliver(d, next)
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
@@ -442,9 +436,7 @@ func TestAFailureOfALeftProbeChangesNothing(t *testing.T) {
 		}
 		return wxclient.Answer{}, fault(wxclient.ClassTransient, 500, "SYSTEM_ERROR")
 	}})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	k.deliver(record("c", "id", nil))
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
 	close(answer)
@@ -512,9 +504,7 @@ func TestTheAttemptsOfALeftProbesSuccess(t *testing.T) {
 		trips: 1, retry: retry.Policy{Initial: 500 * time.Millisecond, Max: 500 * time.Millisecond, Attempts: 3},
 		reply: h.refusing("id", e),
 	})
-	k.learn()
-	k.primaryFails()
-	k.primaryIsDue()
+	k.primaryNeedsAProbe()
 	d := record("c", "id", nil)
 	k.deliver(d)
 	w.eventually("the job waits", func() bool { return w.claim("id").State == dedupe.StateWaiting })
