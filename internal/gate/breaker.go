@@ -22,7 +22,7 @@ type breaker struct {
 	calls     int       // that are out
 	failures  int       // consecutive, while closed
 	failedAt  time.Time // the first of them
-	answered  time.Time // the last answer
+	answerAt  time.Time // the last answer
 	open      bool
 	since     time.Time // of the present state
 	cooldown  time.Duration
@@ -30,13 +30,13 @@ type breaker struct {
 	probing   bool
 	lastProbe string // the lane that probed last
 
-	out   context.Context //nolint:containedctx // The host's own, see Grant.HostOut.
-	leave context.CancelFunc
+	out    context.Context //nolint:containedctx // The host's own, see Grant.HostOut.
+	endOut context.CancelFunc
 }
 
 func newBreaker(cfg Config) breaker {
 	b := breaker{threshold: cfg.BreakerFailures, first: cfg.BreakerCooldown, jitter: cfg.Jitter}
-	b.out, b.leave = context.WithCancel(context.Background())
+	b.out, b.endOut = context.WithCancel(context.Background())
 	return b
 }
 
@@ -63,7 +63,7 @@ func (b *breaker) ready(now time.Time, lane string) (ok, probe bool, wait time.D
 // a host that has answered nothing since, only few calls find out whether it is: as many as could open
 // its breaker.
 func (b *breaker) better(than *breaker) bool {
-	return than.suspect() && !b.suspect() && (b.calls < b.threshold || b.answered.After(than.failedAt))
+	return than.suspect() && !b.suspect() && (b.calls < b.threshold || b.answerAt.After(than.failedAt))
 }
 
 // suspect says that the last call has failed, and that if those which are out fail as well the host
@@ -100,10 +100,10 @@ func (b *breaker) answers(now time.Time, g *Grant) (changed bool) {
 	if b.open && !g.hostProbe {
 		return false
 	}
-	b.failures, b.answered = 0, now
+	b.failures, b.answerAt = 0, now
 	if b.open {
 		b.open, b.since, b.lastProbe = false, now, ""
-		b.out, b.leave = context.WithCancel(context.Background())
+		b.out, b.endOut = context.WithCancel(context.Background())
 		return true
 	}
 	return false

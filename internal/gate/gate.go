@@ -273,9 +273,8 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 
 // Leave says whether a call that is still out is better made on the other host: its own is out, the
 // other is well, the claim store is there, and the merchant's pace leaves room, which is then kept for
-// Switch. Where the call
-// was a host probe, left is a grant of the probe's own, without a slot, that goes back by Done. Leave
-// must not be called once the grant was moved or went back.
+// Switch. Where the call was a host probe, left is a grant of the probe's own, without a slot, that goes
+// back by Done. Leave must not be called once the grant was moved or went back.
 func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -365,7 +364,7 @@ func (g *Gate) hostFailed(now time.Time, grant *Grant) {
 	g.merchant(grant.MchID).pace.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
 	if b.failed(now, grant) {
-		b.leave()
+		b.endOut()
 		if g.cfg.OnBreaker != nil {
 			g.cfg.OnBreaker(grant.Host, true)
 		}

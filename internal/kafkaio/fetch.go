@@ -138,10 +138,16 @@ func (f *Fetcher) pageOf(res *fetchAnswer, offset int64, maxRecords int) (Page, 
 func (f *Fetcher) read(p *fetchPartition, offset int64, maxRecords int) (Page, error) {
 	out := Page{Next: offset, HighWatermark: p.highWatermark}
 	all, aborted := batches{left: p.records}, newAborted(p.aborted)
-	for len(out.Records) < maxRecords {
+	for some := false; len(out.Records) < maxRecords; some = true {
 		batch, err := all.next()
-		if err != nil || batch == nil {
+		if err != nil {
 			return out, err
+		}
+		if batch == nil {
+			if some { // also where their format does not tell of records that compaction took
+				out.Next = max(out.Next, offset+1)
+			}
+			return out, nil
 		}
 		readers, err := all.read(batch)
 		if err != nil {
@@ -153,7 +159,7 @@ func (f *Fetcher) read(p *fetchPartition, offset int64, maxRecords int) (Page, e
 			}
 		}
 		if len(out.Records) < maxRecords { // all of it was read; its last records may have been compacted away
-			out.Next = max(out.Next, endOf(batch), offset+1)
+			out.Next = max(out.Next, endOf(batch))
 		}
 	}
 	return out, nil

@@ -119,6 +119,8 @@ func TestADamagedBatchEndsAPage(t *testing.T) {
 	require.EqualValues(t, 6, p.Next)
 	_, err = f.pageOf(answer(bad, good), 6, 100)
 	require.ErrorContains(t, err, "read jobs/0: batch of records: crc32 checksum mismatch")
+	p, err = f.pageOf(answer(batchOf(t, 2, "old"), bad), 6, 100)
+	require.Error(t, err, "a batch from before the wanted offset, then the damaged one: %+v", p)
 	short := batchOf(t, 5, "a")
 	binary.BigEndian.PutUint32(short[8:], 3)
 	_, err = f.pageOf(answer(short), 5, 100)
