@@ -140,11 +140,7 @@ func (r *rebuilding) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var total int64
-	for _, span := range spans {
-		total += span.Len()
-	}
-	bar := newProgress(r.s, "dedupe rebuild", total)
+	bar := newProgress(r.s, "dedupe rebuild", kafkaio.Offsets(spans))
 	report, err := rebuild.Run(ctx, rebuild.Config{
 		Outcomes: r.client, Spans: spans, Claims: r.store, DryRun: r.dryRun, Patience: r.cfg.StartTimeout,
 		Progress: func(passed int64) { bar.add(int(passed)) },
