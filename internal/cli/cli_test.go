@@ -13,17 +13,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"replyworker/internal/cli"
 	"replyworker/internal/config"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 // golden compares got with a file of testdata.
 func golden(t *testing.T, name, got string) {
