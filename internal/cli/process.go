@@ -17,6 +17,9 @@ func Main(exit func(status int)) int {
 	// net/http's client tells the standard logger, which is not ours, of connections that misbehave, and
 	// quotes bytes of the answers. They may hold what no log should; what matters comes as an error too.
 	log.SetOutput(io.Discard)
+	// Without this, a write to a pipe that nobody reads ends the process where it stands. So it is an
+	// error of that write, and a command can say what it leaves half done. Nobody needs to receive it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

@@ -53,8 +53,9 @@ func (l leakChecked) Run() (status int) {
 //	    runs a program as exec does, and demands that its exit status is N
 //	waitfor 'REGEXP' PROGRAM [ARG...]
 //	    runs a program again and again, whatever its exit status, until its stdout matches
-//	start NAME PROGRAM [ARG...]
-//	    runs a program in the background; what is still running at the end of the script is interrupted
+//	start [-hold] NAME PROGRAM [ARG...]
+//	    runs a program in the background, its stdin empty, or with -hold open and silent; what is still
+//	    running at the end of the script is interrupted
 //	says NAME 'REGEXP'
 //	    waits until the stdout or the stderr of a started program matches
 //	signal INT|TERM|KILL|HUP NAME
@@ -197,7 +198,11 @@ func (b *watchedBuffer) String() string {
 }
 
 func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) >= 2, "start NAME PROGRAM [ARG...]")
+	hold := len(args) > 0 && args[0] == "-hold"
+	if hold {
+		args = args[1:]
+	}
+	usage(ts, !neg && len(args) >= 2, "start [-hold] NAME PROGRAM [ARG...]")
 	w := world(ts)
 	if w.programs[args[0]] != nil {
 		ts.Fatalf("%s is started already", args[0])
@@ -207,6 +212,10 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	p := &scriptProgram{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})} //nolint:gosec // A script's own.
 	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), environ(ts)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if hold {
+		_, err := p.cmd.StdinPipe() // closed when the program has ended
+		ts.Check(err)
+	}
 	ts.Check(p.cmd.Start())
 	w.programs[args[0]] = p
 	go func() {
