@@ -88,6 +88,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_model":     {"internal/demo", "internal/ops", "internal/app"},
 	"github.com/redis/go-redis/v9":           {"internal/dedupe"},
 	"github.com/rivo/uniseg":                 {"internal/cli"},
+	"github.com/rogpeppe/go-internal":        {},
 	"github.com/rs/zerolog":                  nil,
 	"github.com/schollz/progressbar/v3":      {"internal/cli"},
 	"github.com/segmentio/kafka-go":          {"internal/consumer", "internal/kafkaio"},
