@@ -15,8 +15,15 @@ import (
 	"replyworker/internal/kafkaio"
 )
 
-// MaxLetters is the most letters that an Index holds; it bounds the memory, at about 600 bytes a letter.
+// MaxLetters is the most letters that an Index holds, copies included; it bounds the memory, at about 600
+// bytes a letter.
 const MaxLetters = 1_000_000
+
+// Limits of the texts that an Index keeps, in bytes. Who writes letters may have written anything.
+const (
+	maxWord = 256
+	maxNote = 1024
+)
 
 // ErrTooMany says that there are more letters than an Index holds.
 var ErrTooMany = errors.New("too many dead letters to be looked at together")
@@ -30,7 +37,8 @@ type Kafka interface {
 	Spans(ctx context.Context, topic string, since time.Time) ([]kafkaio.Span, error)
 }
 
-// LoadConfig says which letters an Index has. All but Since, Start and Progress are needed.
+// LoadConfig says which letters an Index has. All but Since, MaxLetters, Start and Progress
+// are needed.
 type LoadConfig struct {
 	Kafka                Kafka
 	Letters, Resolutions string // the topics
@@ -39,6 +47,8 @@ type LoadConfig struct {
 	Since time.Time
 	// Patience is how long Kafka may be away before Load gives up.
 	Patience time.Duration
+	// MaxLetters is the most letters that the Index may hold, copies included. Zero is MaxLetters.
+	MaxLetters int
 	// Start is told how many offsets there are to read, Progress how many more are read.
 	Start    func(total int64)
 	Progress func(passed int64)
@@ -53,6 +63,7 @@ type Index struct {
 	Unreadable int64
 
 	copies      map[ID][]Place // further letters of the same job record
+	copyOf      map[ID]ID      // the first letter of each of them
 	resolutions map[ID]Resolution
 }
 
@@ -60,8 +71,11 @@ type Index struct {
 func Load(ctx context.Context, cfg LoadConfig) (*Index, error) {
 	b := &builder{
 		cfg: cfg, first: map[[16]byte]*Letter{}, known: map[string]string{},
-		index:     &Index{copies: map[ID][]Place{}, resolutions: map[ID]Resolution{}},
+		index:     &Index{copies: map[ID][]Place{}, copyOf: map[ID]ID{}, resolutions: map[ID]Resolution{}},
 		positions: map[ID]position{},
+	}
+	if b.cfg.MaxLetters == 0 {
+		b.cfg.MaxLetters = MaxLetters
 	}
 	since := cfg.Since
 	if !since.IsZero() {
@@ -82,10 +96,11 @@ func Load(ctx context.Context, cfg LoadConfig) (*Index, error) {
 	if err := b.read(ctx, letters, b.addLetter); err != nil {
 		return nil, err
 	}
+	b.sort()
 	if err := b.read(ctx, resolutions, b.addResolution); err != nil {
 		return nil, err
 	}
-	return b.finish(), nil
+	return b.index, nil
 }
 
 // builder fills an Index, from several goroutines.
@@ -94,6 +109,7 @@ type builder struct {
 
 	mu        sync.Mutex
 	index     *Index
+	letters   int                  // that were read
 	first     map[[16]byte]*Letter // by job record
 	positions map[ID]position      // of the resolutions
 	known     map[string]string    // words that many letters share, each kept once
@@ -131,13 +147,12 @@ func (b *builder) addLetter(d *job.Delivery) error {
 	record := recordOf(d, &l)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.Message, l.RequestID = "", ""
-	l.Source.Topic, l.ErrorCode = b.word(l.Source.Topic), b.word(l.ErrorCode)
-	l.Reason, l.MchID, l.ReplayID = job.Reason(b.word(string(l.Reason))), b.word(l.MchID), b.word(l.ReplayID)
+	if b.letters++; b.letters > b.cfg.MaxLetters {
+		return fmt.Errorf("%s: %w: there are more than %d", b.cfg.Letters, ErrTooMany, b.cfg.MaxLetters)
+	}
+	b.slim(&l)
 	same := b.first[record]
 	switch {
-	case same == nil && len(b.index.Letters) >= MaxLetters:
-		return fmt.Errorf("%s: %w: there are more than %d", b.cfg.Letters, ErrTooMany, MaxLetters)
 	case same == nil:
 		b.first[record] = &l
 		b.index.Letters = append(b.index.Letters, &l)
@@ -151,6 +166,15 @@ func (b *builder) addLetter(d *job.Delivery) error {
 	return nil
 }
 
+// slim leaves out of a letter what an Index does not keep, and bounds the rest.
+func (b *builder) slim(l *Letter) {
+	l.Message, l.RequestID = "", ""
+	for _, text := range []*string{&l.Source.Topic, &l.ErrorCode, &l.ReplayID} {
+		*text = b.word(cut(*text, maxWord))
+	}
+	l.Reason, l.MchID = job.Reason(b.word(cut(string(l.Reason), maxWord))), b.word(l.MchID)
+}
+
 // recordOf identifies the job record that a letter is of. Letters are at least once: two of one record
 // are one.
 func recordOf(d *job.Delivery, l *Letter) [16]byte {
@@ -160,15 +184,17 @@ func recordOf(d *job.Delivery, l *Letter) [16]byte {
 		binary.BigEndian.PutUint64(n[:], uint64(v)) //nolint:gosec // only to be told apart
 		h.Write(n[:])
 	}
-	if l.Source.Topic == "" || l.Source.Offset < 0 { // not known: each letter is of its own
+	if l.Source.Topic == "" || l.Source.Partition < 0 || l.Source.Offset < 0 { // not known: each letter is of its own
 		number(int64(l.ID.Partition))
 		number(l.ID.Offset)
-	} else {
-		h.Write([]byte(l.Source.Topic))
-		number(int64(l.Source.Partition))
-		number(l.Source.Offset)
+		return [16]byte(h.Sum(nil))
+	}
+	h.Write([]byte(l.Source.Topic))
+	number(int64(l.Source.Partition))
+	number(l.Source.Offset)
+	if !l.Source.Timestamp.IsZero() {
 		number(l.Source.Timestamp.UnixMilli())
-		// Another topic may have had that name before.
+	} else { // another topic may have had that name before
 		number(int64(len(d.Key)))
 		h.Write(d.Key)
 		h.Write(d.Value)
@@ -192,6 +218,10 @@ func (b *builder) addResolution(d *job.Delivery) error {
 		b.index.Unreadable++
 		return nil
 	}
+	p, found := b.index.place(id)
+	if !found || !r.concerns(p) {
+		return nil // of a letter that is gone: the topic of resolutions keeps them for ever
+	}
 	at := position{d.Source.Partition, d.Source.Offset}
 	before, known := b.positions[id]
 	switch {
@@ -201,14 +231,20 @@ func (b *builder) addResolution(d *job.Delivery) error {
 	case before.partition != at.partition && b.index.resolutions[id].At > r.At: // the topic got more partitions
 		return nil
 	}
-	r.By, r.Note, r.ReplayID = b.word(r.By), b.word(r.Note), b.word(r.ReplayID)
+	r.Status, r.At, r.LetterTimestamp = Status(b.word(string(r.Status))), cut(r.At, maxWord), "" // it is the letter's
+	r.By, r.Note, r.ReplayID = b.word(cut(r.By, maxWord)), b.word(cut(r.Note, maxNote)), b.word(cut(r.ReplayID, maxWord))
 	b.positions[id], b.index.resolutions[id] = at, r
 	return nil
 }
 
-func (b *builder) finish() *Index {
+// sort puts the letters in order, after which they can be found.
+func (b *builder) sort() {
 	slices.SortFunc(b.index.Letters, func(x, y *Letter) int { return compareID(x.ID, y.ID) })
-	return b.index
+	for first, copies := range b.index.copies {
+		for _, p := range copies {
+			b.index.copyOf[p.ID] = first
+		}
+	}
 }
 
 func compareID(a, b ID) int {
@@ -221,7 +257,7 @@ func (x *Index) Places(l *Letter) []Place { return append([]Place{l.Place()}, x.
 // Resolution returns what was done about a letter: the zero value, but StatusOpen, where nothing was.
 func (x *Index) Resolution(l *Letter) Resolution {
 	for _, p := range x.Places(l) {
-		if r, found := x.resolutions[p.ID]; found && r.concerns(p) && r.Status != StatusOpen {
+		if r, found := x.resolutions[p.ID]; found && r.Status != StatusOpen {
 			return r
 		}
 	}
@@ -230,14 +266,22 @@ func (x *Index) Resolution(l *Letter) Resolution {
 
 // Find returns the letter with that ID, also where it is a copy of another, and whether there is one.
 func (x *Index) Find(id ID) (*Letter, bool) {
+	if first, isCopy := x.copyOf[id]; isCopy {
+		id = first
+	}
 	i, found := slices.BinarySearchFunc(x.Letters, id, func(l *Letter, id ID) int { return compareID(l.ID, id) })
-	if found {
-		return x.Letters[i], true
+	if !found {
+		return nil, false
 	}
-	for first, copies := range x.copies {
-		if slices.ContainsFunc(copies, func(p Place) bool { return p.ID == id }) {
-			return x.Find(first)
-		}
+	return x.Letters[i], true
+}
+
+// place returns the place of the letter with that ID, and whether there is one.
+func (x *Index) place(id ID) (Place, bool) {
+	l, found := x.Find(id)
+	if !found {
+		return Place{}, false
 	}
-	return nil, false
+	places := x.Places(l)
+	return places[slices.IndexFunc(places, func(p Place) bool { return p.ID == id })], true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
+	"time"
 
 	"replyworker/internal/job"
 )
@@ -13,6 +14,7 @@ import (
 type family struct {
 	topic, partition, offset string
 	message, class           string
+	timestamp                string // of the job record, in milliseconds
 	// binary tells that numbers are big-endian integers, as Spring writes them, and not text.
 	binary bool
 }
@@ -24,7 +26,8 @@ var families = []family{
 	{topic: HeaderTopic, partition: HeaderPartition, offset: HeaderOffset, message: HeaderMessage},
 	{
 		topic: "kafka_dlt-original-topic", partition: "kafka_dlt-original-partition", offset: "kafka_dlt-original-offset",
-		message: "kafka_dlt-exception-message", class: "kafka_dlt-exception-fqcn", binary: true,
+		message: "kafka_dlt-exception-message", class: "kafka_dlt-exception-fqcn",
+		timestamp: "kafka_dlt-original-timestamp", binary: true,
 	},
 	{
 		topic: "__connect.errors.topic", partition: "__connect.errors.partition", offset: "__connect.errors.offset",
@@ -59,6 +62,9 @@ func isFailure(name string) bool {
 // unknownPlace is the partition and the offset of a letter that does not tell them.
 const unknownPlace = -1
 
+// maxMillis is the last millisecond of the year 9999.
+const maxMillis = 253_402_300_799_999
+
 // origin is where a letter's job came from, and what went wrong, as far as its headers go.
 type origin struct {
 	topic     string
@@ -66,6 +72,7 @@ type origin struct {
 	offset    int64
 	message   string
 	class     string
+	timestamp time.Time
 }
 
 // originOf reads the headers of the first family that names a topic, or says anything.
@@ -85,6 +92,9 @@ func originOf(d *job.Delivery) origin {
 		if n, ok := f.number(d, f.offset); ok {
 			o.offset = n
 		}
+		if n, ok := f.number(d, f.timestamp); ok && n > 0 && n <= maxMillis {
+			o.timestamp = time.UnixMilli(n).UTC()
+		}
 		return o
 	}
 	return o
@@ -95,7 +105,7 @@ func (f *family) number(d *job.Delivery, name string) (int64, bool) {
 	text, found := d.Header(name)
 	var n int64
 	switch {
-	case !found:
+	case !found || name == "":
 		return 0, false
 	case f.binary && len(text) == 4:
 		n = int64(int32(binary.BigEndian.Uint32([]byte(text)))) //nolint:gosec // Java's int, as it was written

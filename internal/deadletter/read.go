@@ -51,6 +51,9 @@ func Parse(d *job.Delivery, v job.Validation) Letter {
 		HTTPStatus: intOf(d, HeaderHTTPStatus), Attempts: intOf(d, HeaderAttempts), ReplayCount: intOf(d, HeaderReplayCount),
 		FailedAt: timeOf(d, HeaderFailedAt), FirstFailed: timeOf(d, HeaderFirstFailedAt),
 	}
+	if l.Source.Timestamp.IsZero() {
+		l.Source.Timestamp = o.timestamp
+	}
 	reason, _ := d.Header(HeaderReason)
 	l.Reason = job.Reason(reason)
 	if code, found := d.Header(HeaderErrorCode); found {

@@ -30,7 +30,7 @@ func Statuses() []Status {
 type Resolution struct {
 	Status Status `json:"status"`
 	// LetterTimestamp is the letter's own time, with milliseconds: the resolution holds only for the
-	// letter of that time.
+	// letter of that time. An Index does not keep it.
 	LetterTimestamp string `json:"letter_timestamp"`
 	ReplayID        string `json:"replay_id"`
 	By              string `json:"by"`
@@ -38,9 +38,10 @@ type Resolution struct {
 	Note            string `json:"note"`
 }
 
-// concerns says that the resolution is of the letter that stood there at that time.
+// concerns says that the resolution is of the letter that stood there at that time. One that takes back
+// what was said has no time.
 func (r *Resolution) concerns(p Place) bool {
-	return r.LetterTimestamp == p.Timestamp.UTC().Format(timeLayout)
+	return r.Status == StatusOpen || r.LetterTimestamp == p.Timestamp.UTC().Format(timeLayout)
 }
 
 // ResolutionMessage makes the record of the resolution of the letter at a place, whose time it fills in.
