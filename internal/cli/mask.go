@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
+
+// openMembers are the members of a job that are no part of what is said. A member that is none of them,
+// as of a job that is not valid, is masked like the message: the text of a reply may stand in it.
+var openMembers = []string{"complaint_id", "complainted_mchid", "idempotent_id", "mchid", "expires_at", "labels"}
 
 // plainMembers are the members of a message whose strings say nothing of what is said: enumerations,
 // ids and times.
@@ -15,13 +20,16 @@ var plainMembers = []string{
 	"media_id", "faq_id", "action_id", "appid", "expired_time",
 }
 
-// maskMessage returns a job with the strings of its message masked, and everything else, the order of
+// maxWordLength is the most characters of a string or a name that is shown within a message.
+const maxWordLength = 128
+
+// maskMessage returns a job with the texts of its message masked, and everything else, the order of
 // its members too, as it is. A value that is no JSON object is masked as a whole.
 func maskMessage(value []byte) json.RawMessage {
 	var out bytes.Buffer
 	m := masker{in: json.NewDecoder(bytes.NewReader(value)), out: &out}
 	m.in.UseNumber()
-	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) || !json.Valid(value) || m.value("", false) != nil {
+	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) || !json.Valid(value) || m.job() != nil {
 		masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) // a string always can be
 		return masked
 	}
@@ -34,46 +42,87 @@ type masker struct {
 	out *bytes.Buffer
 }
 
-// value copies one value. member is the name under which it stands, and inside says that it is in the
-// message.
-func (m *masker) value(member string, inside bool) error {
-	token, err := m.in.Token()
+// show is how much of a value is shown: all of it, or of its strings those that are ids and the like,
+// or none of them.
+type show int
+
+const (
+	showAll show = iota
+	showWords
+	showNothing
+)
+
+// job copies the object that is the whole value.
+func (m *masker) job() error {
+	begin, err := m.in.Token()
 	if err != nil {
 		return err //nolint:wrapcheck // only whether there is one matters
 	}
+	return m.group(begin.(json.Delim), func(name string) show { //nolint:forcetypeassert // the value begins with a brace
+		if slices.Contains(openMembers, name) {
+			return showAll
+		}
+		return showNothing
+	}, showNothing)
+}
+
+// value copies one value.
+func (m *masker) value(how show) error {
+	token, err := m.in.Token()
+	if err != nil {
+		return err //nolint:wrapcheck // as above
+	}
 	switch t := token.(type) {
 	case json.Delim:
-		return m.group(t, member, inside)
+		return m.group(t, func(name string) show {
+			switch {
+			case how == showAll:
+				return showAll
+			case slices.Contains(plainMembers, name):
+				return showWords
+			}
+			return showNothing
+		}, how)
 	case string:
-		if inside && !slices.Contains(plainMembers, member) {
-			t = fmt.Sprintf("(%d characters)", utf8.RuneCountInString(t))
+		if how == showAll || how == showWords && isWord(t) {
+			return m.write(t)
 		}
-		return m.write(t)
-	default:
+		return m.write(characters(t))
+	case json.Number:
+		if how == showAll {
+			return m.write(t)
+		}
+		return m.write("(a number)") // no message has any: it may be somebody's
+	default: // true, false, null
 		return m.write(t)
 	}
 }
 
-// group copies an object or an array whose beginning has been read.
-func (m *masker) group(begin json.Delim, member string, inside bool) error {
+// group copies an object or an array whose beginning has been read. members says how much is shown of
+// an object's members, by their names, and elements how much of what an array has.
+func (m *masker) group(begin json.Delim, members func(name string) show, elements show) error {
 	m.out.WriteString(begin.String())
 	for first := true; m.in.More(); first = false {
 		if !first {
 			m.out.WriteByte(',')
 		}
-		name := member
+		how := elements
 		if begin == '{' {
 			token, err := m.in.Token()
 			if err != nil {
 				return err //nolint:wrapcheck // as above
 			}
-			name, _ = token.(string)
+			name, _ := token.(string)
+			how = members(name)
+			if how != showAll && !isWord(name) {
+				name = characters(name)
+			}
 			if err := m.write(name); err != nil {
 				return err
 			}
 			m.out.WriteByte(':')
 		}
-		if err := m.value(name, inside || name == "message"); err != nil {
+		if err := m.value(how); err != nil {
 			return err
 		}
 	}
@@ -85,8 +134,24 @@ func (m *masker) group(begin json.Delim, member string, inside bool) error {
 	return err //nolint:wrapcheck // a buffer takes everything
 }
 
+func characters(text string) string {
+	return fmt.Sprintf("(%d characters)", utf8.RuneCountInString(text))
+}
+
+// isWord says that a text may be an enumeration, an id, a time or the name of a member, and is no sentence
+// and no address.
+func isWord(text string) bool {
+	return len(text) <= maxWordLength && !strings.Contains(text, "//") && !strings.ContainsFunc(text, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && !strings.ContainsRune("_-.:+/=", r)
+	})
+}
+
+// write writes a value. <, > and & stay as they are.
 func (m *masker) write(v any) error {
-	text, err := json.Marshal(v)
-	m.out.Write(text)
-	return err //nolint:wrapcheck // what came from JSON can be JSON
+	encoder := json.NewEncoder(m.out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	m.out.Truncate(m.out.Len() - 1) // its line break
+	return err                      //nolint:wrapcheck // what came from JSON can be JSON
 }
