@@ -134,7 +134,7 @@ func (d *discarding) discard(ctx context.Context, letters []*deadletter.Letter) 
 	)
 	const again = "give the same command again"
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && done < len(letters):
 		_, _ = fmt.Fprintf(d.s.stderr, "worker: %d of %d letters were discarded\nhint: %s\n", done, len(letters), again)
 		return context.Cause(ctx)
 	case err != nil && done == 0:

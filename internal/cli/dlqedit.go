@@ -173,7 +173,7 @@ func (r *replaying) planJob(ctx context.Context, l *deadletter.Letter, value []b
 	if mended.IdempotentID != l.IdempotentID { // another reply: nothing of it has been sent
 		mended.MaybeSent = false
 	}
-	cfg, err := r.planConfig(r.flags.maxReplays)
+	cfg, err := r.planConfig([]*deadletter.Letter{&mended}, r.flags.maxReplays)
 	if err != nil {
 		return replay.Item{}, err
 	}
@@ -217,4 +217,3 @@ func setIdempotentID(value []byte, id string) ([]byte, error) {
 	}
 	return nil, errors.New("the job has no idempotent_id")
 }
-

@@ -21,7 +21,8 @@ import (
 const (
 	// replayRate is how many jobs a second are sent where --rate does not say: replays share the
 	// partitions with the jobs of today.
-	replayRate = 100
+	replayRate    = 100
+	maxReplayRate = 1_000_000
 	// maxFaults is how many letters that failed are told one by one.
 	maxFaults = 20
 )
@@ -35,7 +36,7 @@ which they stood. First a plan is printed: how many letters there are of each ki
   left out  superseded, since a later reply to the complaint succeeded, as far back as outcomes are kept
             (--include-superseded sends them); claim forgotten although the job may have been sent
             (--include-forgotten); expired; not a valid job; an id that belongs to other content; replayed
-            --max-replays times already; under way
+            --max-replays times already; under way; one whose key in Redis holds no claim
 
 It asks before it goes on, unless --yes is given; --dry-run prints the plan alone. One replay or discard runs
 at a time. Where one is interrupted, give the same command again: letters that were sent are resolved, and a
@@ -109,8 +110,8 @@ func newDLQReplayCommand(s *state) *cobra.Command {
 
 func (f *replayFlags) check(args []string) error {
 	switch {
-	case f.rate < 0 || f.rate > 0 && f.rate < 0.01:
-		return usagef("--rate %g: must be 0, for no limit, or at least 0.01", f.rate)
+	case f.rate != 0 && !(f.rate >= 0.01 && f.rate <= maxReplayRate): // so written, NaN is refused too
+		return usagef("--rate %g: must be 0, for no limit, or from 0.01 to %d", f.rate, maxReplayRate)
 	case f.maxReplays < 1:
 		return usagef("--max-replays %d: must be at least 1", f.maxReplays)
 	case f.edit && len(args) != 1:
@@ -200,11 +201,11 @@ func (s *state) operator() string {
 	return user
 }
 
-// planConfig is how the letters of the desk are planned. It fails where a job needs a default merchant
-// and none is configured.
-func (d *letterDesk) planConfig(maxReplays int) (replay.PlanConfig, error) {
+// planConfig is how letters are planned. It fails where a job of them needs a default merchant and none is
+// configured.
+func (d *letterDesk) planConfig(letters []*deadletter.Letter, maxReplays int) (replay.PlanConfig, error) {
 	byDefault, _ := d.cfg.DefaultMerchant()
-	for _, l := range d.index.Letters {
+	for _, l := range letters {
 		if byDefault.MchID == "" && l.MchID == "" && !l.Invalid && d.index.Resolution(l).Status != deadletter.StatusReplayed {
 			return replay.PlanConfig{}, &usageError{
 				fmt.Sprintf("letter %s leaves its merchant to the default, and none is configured", l.ID),
@@ -217,7 +218,7 @@ func (d *letterDesk) planConfig(maxReplays int) (replay.PlanConfig, error) {
 		Claims: d.store, Index: d.index, JobsTopics: d.cfg.JobsTopics(), Now: d.s.now(), MaxReplays: maxReplays,
 		Merchant: func(mchID string) (string, bool) {
 			if mchID == "" {
-				return byDefault.MchID, true
+				return byDefault.MchID, byDefault.MchID != ""
 			}
 			_, known := d.cfg.Merchant(mchID)
 			return mchID, known || len(d.cfg.Merchants) == 0
@@ -239,7 +240,7 @@ type replaying struct {
 }
 
 func (r *replaying) run(ctx context.Context, letters []*deadletter.Letter) error {
-	cfg, err := r.planConfig(r.flags.maxReplays)
+	cfg, err := r.planConfig(letters, r.flags.maxReplays)
 	if err != nil {
 		return err
 	}
@@ -363,7 +364,11 @@ func (r *replaying) checkHolds(ctx context.Context) error {
 // fault tells of a job that was not sent, of the first few.
 func (r *replaying) fault(i *replay.Item, err error) {
 	r.faults++
-	if r.faults <= maxFaults {
+	switch {
+	case r.faults > maxFaults:
+	case errors.Is(err, replay.ErrNotNoted):
+		_, _ = fmt.Fprintf(r.s.stderr, "worker: letter %s stays open: %s\n", i.Letter.ID, oneLine(err.Error()))
+	default:
 		_, _ = fmt.Fprintf(r.s.stderr, "worker: letter %s was not sent: %s\n", i.Letter.ID, oneLine(err.Error()))
 	}
 }
@@ -386,7 +391,7 @@ func (r *replaying) finish(ctx context.Context, id string, report replay.Report,
 	)
 	const again = "give the same command again; a job that was sent twice is answered as a duplicate"
 	switch open := total - report.Sent; {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && open > 0:
 		_, _ = fmt.Fprintf(r.s.stderr, "worker: %d of %d jobs were sent\nhint: %s\n", report.Sent, total, again)
 		return context.Cause(ctx)
 	case err != nil && report.Sent == 0:
@@ -398,4 +403,3 @@ func (r *replaying) finish(ctx context.Context, id string, report replay.Report,
 	}
 	return printed
 }
-

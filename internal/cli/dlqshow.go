@@ -123,13 +123,14 @@ func (r *shownLetter) addRecord(record *job.Delivery, reveal bool) {
 
 // addPlan adds what Redis knows and what a replay would do. What cannot be asked is said, and left out.
 func (d *letterDesk) addPlan(ctx context.Context, shown *shownLetter, l *deadletter.Letter) error {
-	cfg, err := d.planConfig(replay.DefaultMaxReplays)
-	if err != nil {
-		return err
-	}
 	limited, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
-	plan, err := replay.Make(limited, cfg, []*deadletter.Letter{l})
+	letters := []*deadletter.Letter{l}
+	var plan *replay.Plan
+	cfg, err := d.planConfig(letters, replay.DefaultMaxReplays)
+	if err == nil {
+		plan, err = replay.Make(limited, cfg, letters)
+	}
 	switch {
 	case errors.Is(context.Cause(ctx), ErrInterrupted):
 		return context.Cause(ctx)

@@ -19,8 +19,8 @@ func Discard(
 		if ctx.Err() != nil {
 			return done, context.Cause(ctx)
 		}
-		through, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
-		err := Resolve(through, kafka, x, topic, limit, batch, deadletter.StatusDiscarded, by)
+		step, cancel := through(ctx, stepTimeout)
+		err := Resolve(step, kafka, x, topic, limit, batch, deadletter.StatusDiscarded, by)
 		cancel()
 		if err != nil {
 			return done, err

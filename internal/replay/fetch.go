@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +15,9 @@ import (
 // pageOffsets is how many offsets are read at once where one letter is wanted: the next ones are
 // often those behind it.
 const pageOffsets = 500
+
+// errGone says that a letter is not there any more, while others may be.
+var errGone = errors.New("it is not there any more: the topic's retention has removed it")
 
 // letters gives out the records of dead letters by their IDs. It keeps the last page of each
 // partition. One goroutine uses it.
@@ -33,7 +37,8 @@ func newLetters(kafka kafkaio.SpanReader, topic string, spans []kafkaio.Span, pa
 	return l
 }
 
-// get returns the record of a letter.
+// get returns the record of a letter. Its error is errGone where it is this letter that is missing, and
+// not Kafka.
 func (l *letters) get(ctx context.Context, p deadletter.Place) (*job.Delivery, error) {
 	if d := l.find(p); d != nil {
 		return d, nil
@@ -52,7 +57,7 @@ func (l *letters) get(ctx context.Context, p deadletter.Place) (*job.Delivery, e
 	if d := l.find(p); d != nil {
 		return d, nil
 	}
-	return nil, fmt.Errorf("letter %s is not there any more", p.ID)
+	return nil, fmt.Errorf("letter %s: %w", p.ID, errGone)
 }
 
 func (l *letters) find(p deadletter.Place) *job.Delivery {

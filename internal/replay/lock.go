@@ -13,6 +13,12 @@ import (
 const (
 	lockTTL   = 30 * time.Second
 	lockRenew = 10 * time.Second
+	// lockTry is how long one renewal may take, and lockRetry the pause after one that failed.
+	lockTry   = 5 * time.Second
+	lockRetry = 2 * time.Second
+	// lockMargin is how long before its end a lock that cannot be renewed counts as lost, so that a
+	// request under way ends before another replay begins.
+	lockMargin = 5 * time.Second
 	// lockSteps is how long giving the lock back may take.
 	lockSteps = 5 * time.Second
 )
@@ -41,7 +47,7 @@ type Locks interface {
 // Exclusively calls do while it holds the lock of that name. It returns a *BusyError where another has
 // it. The context of do ends with ErrLockLost as its cause where the lock is lost.
 func Exclusively(ctx context.Context, locks Locks, name, owner string, do func(context.Context) error) error {
-	token := dedupe.NewToken()
+	token, asked := dedupe.NewToken(), time.Now()
 	got, err := locks.Lock(ctx, name, token, owner, lockTTL)
 	if err != nil {
 		return fmt.Errorf("lock against a second replay: %w", err)
@@ -51,7 +57,13 @@ func Exclusively(ctx context.Context, locks Locks, name, owner string, do func(c
 	}
 	inner, cancel := context.WithCancelCause(ctx)
 	var renewer sync.WaitGroup
-	renewer.Go(func() { keep(inner, cancel, locks, name, token, owner) })
+	renewer.Go(func() {
+		if !keep(inner, asked, func(ctx context.Context) (dedupe.Lock, error) {
+			return locks.Lock(ctx, name, token, owner, lockTTL)
+		}) {
+			cancel(ErrLockLost)
+		}
+	})
 	err = do(inner)
 	cancel(nil)
 	renewer.Wait()
@@ -62,27 +74,44 @@ func Exclusively(ctx context.Context, locks Locks, name, owner string, do func(c
 	return err
 }
 
-// keep renews the lock until ctx ends, and cancels it where the lock may have ended.
-func keep(ctx context.Context, cancel context.CancelCauseFunc, locks Locks, name, token, owner string) {
-	renewed := time.Now()
-	tick := time.NewTicker(lockRenew)
-	defer tick.Stop()
+// keep renews a lock that was asked for at that time. It returns true when ctx ends, and false where
+// the lock may have ended.
+func keep(ctx context.Context, asked time.Time, renew func(context.Context) (dedupe.Lock, error)) bool {
+	lost := asked.Add(lockTTL - lockMargin)
+	next := time.NewTimer(lockRenew)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-tick.C:
+			return true
+		case <-next.C:
 		}
-		asked := time.Now()
-		got, err := locks.Lock(ctx, name, token, owner, lockTTL)
+		asked = time.Now()
+		try, done := context.WithTimeout(ctx, min(lockTry, lost.Sub(asked)))
+		got, err := renew(try)
+		done()
 		switch {
 		case ctx.Err() != nil:
-			return
+			return true
 		case err == nil && got.Held:
-			renewed = asked
-		case err == nil || time.Since(renewed) > lockTTL-lockRenew:
-			cancel(ErrLockLost)
-			return
+			lost = asked.Add(lockTTL - lockMargin)
+			next.Reset(lockRenew)
+		case err == nil || !time.Now().Before(lost):
+			return false
+		default:
+			next.Reset(min(lockRetry, time.Until(lost)))
 		}
 	}
+}
+
+// through returns a context that does not end with ctx, so that what was begun is brought to its end,
+// but does where the lock is lost, and after the given time in any case.
+func through(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrLockLost) {
+			cancel()
+		}
+	})
+	return inner, func() { stop(); cancel() }
 }

@@ -2,28 +2,20 @@ package replay
 
 import (
 	"context"
-	"fmt"
-	"sync"
+	"encoding/hex"
 	"time"
 
 	"replyworker/internal/deadletter"
-	"replyworker/internal/job"
-	"replyworker/internal/kafkaio"
-	"replyworker/internal/outcome"
 )
 
-// Outcomes is where later replies are looked for.
-type Outcomes struct {
-	Kafka deadletter.Kafka // a *kafkaio.Client
-	Topic string
-	// Patience is how long Kafka may be away.
-	Patience time.Duration
-	// Start is told how many offsets there are to read, Progress how many more are read, and Done when
-	// that is over.
-	Start    func(total int64)
-	Progress func(passed int64)
-	Done     func()
-}
+// clockMargin is how far the clocks of two workers may be apart.
+const clockMargin = 5 * time.Minute
+
+// complaintKey names a complaint, by the merchant that signs and the complaint's id.
+type complaintKey struct{ mchID, id string }
+
+// jobKey names a job, by the merchant that signs and the idempotent id.
+type jobKey struct{ mchID, id string }
 
 // place is where a job record stood, or stands.
 type place struct {
@@ -31,52 +23,40 @@ type place struct {
 	partition int
 }
 
-// later is what succeeded for one complaint: the last offset of each partition, and when the last one
-// was enqueued.
-type later struct {
-	offsets  map[place]int64
-	enqueued time.Time
+// stand is where a job stood among those of its complaint, before it was replayed.
+type stand struct {
+	at     place
+	offset int64     // -1 where it is not known
+	born   time.Time // when it was enqueued, or the earliest time that is known of it
 }
 
 // order finds out which letters have been overtaken.
 type order struct {
-	// first is where each job stood before it was replayed for the first time.
-	first map[string]map[place]int64
-
-	mu         sync.Mutex
-	complaints map[string]*later
-	forgotten  map[string]bool // jobs without a claim, and whether an outcome says that they succeeded
-	from       time.Time       // of the earliest outcome that was read
+	// originals is where the jobs of the complaints in question stood that failed: a replay puts a job
+	// behind those that are later than it.
+	originals map[jobKey]stand
+	successes *successes
 }
 
 // judgeOrder marks what is superseded among the items that would be sent, and what succeeded although
-// its claim is forgotten.
+// its claim does not say so.
 func (cfg *PlanConfig) judgeOrder(ctx context.Context, p *Plan) error {
-	o := &order{first: map[string]map[place]int64{}, complaints: map[string]*later{}, forgotten: map[string]bool{}}
+	o := &order{originals: map[jobKey]stand{}}
+	o.successes = newSuccesses(o)
 	since := o.concern(p)
-	if len(o.complaints) == 0 {
+	if len(o.successes.complaints) == 0 {
 		return nil
 	}
 	for _, l := range cfg.Index.Letters {
-		o.noteFirst(cfg, l)
+		o.noteOriginal(cfg, l)
 	}
-	if err := o.read(ctx, &cfg.Outcomes, since); err != nil {
+	var err error
+	if p.OutcomesFrom, err = o.successes.read(ctx, &cfg.Outcomes, since); err != nil {
 		return err
 	}
-	p.OutcomesFrom = since
-	if o.from.After(since) {
-		p.OutcomesFrom = o.from
-	}
 	for i := range p.Items {
-		item := &p.Items[i]
-		if !p.orderMatters(item) {
-			continue
-		}
-		switch l := o.complaints[complaintOf(item.MchID, item.Letter.ComplaintID)]; {
-		case o.forgotten[jobOf(item.MchID, item.Letter.IdempotentID)]:
-			item.Verdict = ForgottenMaybeSent
-		case o.overtaken(item, l):
-			item.Verdict = Superseded
+		if item := &p.Items[i]; p.orderMatters(item) {
+			o.judge(cfg, item)
 		}
 	}
 	return nil
@@ -98,18 +78,16 @@ func (o *order) concern(p *Plan) time.Time {
 		if !p.orderMatters(item) {
 			continue
 		}
-		o.complaints[complaintOf(item.MchID, item.Letter.ComplaintID)] = &later{offsets: map[place]int64{}}
-		if !item.Claimed {
-			all, o.forgotten[jobOf(item.MchID, item.Letter.IdempotentID)] = true, false
-		}
+		o.successes.concern(item)
+		all = all || !item.Claimed
 		if t := bornAt(item.Letter); since.IsZero() || t.Before(since) {
 			since = t
 		}
 	}
-	if all {
+	if all || since.IsZero() {
 		return time.Time{}
 	}
-	return since
+	return since.Add(-clockMargin)
 }
 
 // bornAt is the earliest time that is known of a letter's job.
@@ -120,88 +98,76 @@ func bornAt(l *deadletter.Letter) time.Time {
 	return l.FirstFailed
 }
 
-func complaintOf(mchID, complaintID string) string { return mchID + "/" + complaintID }
-func jobOf(mchID, idempotentID string) string      { return mchID + "/" + idempotentID }
+func (i *Item) complaint() complaintKey { return complaintKey{i.MchID, i.Letter.ComplaintID} }
+func (i *Item) job() jobKey             { return jobKey{i.MchID, i.Letter.IdempotentID} }
 
-// noteFirst notes where the job of a letter stood. A replay puts it behind jobs that are later than it.
-func (o *order) noteFirst(cfg *PlanConfig, l *deadletter.Letter) {
+// noteOriginal notes where the job of a letter stood, unless the letter is of a replay.
+func (o *order) noteOriginal(cfg *PlanConfig, l *deadletter.Letter) {
 	mchID, known := cfg.Merchant(l.MchID)
-	if !known || l.IdempotentID == "" || l.Source.Offset < 0 {
+	if !known || l.ReplayCount > 0 || o.successes.complaints[complaintKey{mchID, l.ComplaintID}] == nil {
 		return
 	}
-	if o.complaints[complaintOf(mchID, l.ComplaintID)] == nil {
-		return
-	}
-	id, at := jobOf(mchID, l.IdempotentID), place{l.Source.Topic, l.Source.Partition}
-	if o.first[id] == nil {
-		o.first[id] = map[place]int64{}
-	}
-	if before, found := o.first[id][at]; !found || l.Source.Offset < before {
-		o.first[id][at] = l.Source.Offset
+	id, s := jobKey{mchID, l.IdempotentID}, standOf(l)
+	if before, found := o.originals[id]; !found || s.born.Before(before.born) {
+		o.originals[id] = s
 	}
 }
 
-// firstOffset is where a job stood first in a partition.
-func (o *order) firstOffset(id string, at place, offset int64) int64 {
-	if first, found := o.first[id][at]; found {
-		return min(first, offset)
-	}
-	return offset
+func standOf(l *deadletter.Letter) stand {
+	return stand{place{l.Source.Topic, l.Source.Partition}, l.Source.Offset, bornAt(l)}
 }
 
-func (o *order) read(ctx context.Context, from *Outcomes, since time.Time) error {
-	first, cancel := context.WithTimeout(ctx, from.Patience)
-	defer cancel()
-	spans, err := from.Kafka.Spans(first, from.Topic, since)
-	if err != nil {
-		return fmt.Errorf("outcomes: %w", err)
+// stood is where an item's job stood. A replay of which no earlier letter is kept has stood before the
+// place where it failed again.
+func (o *order) stood(i *Item) stand {
+	s := standOf(i.Letter)
+	if i.Letter.ReplayCount == 0 {
+		return s
 	}
-	from.Start(kafkaio.Offsets(spans))
-	defer from.Done()
-	return kafkaio.ReadSpans(ctx, from.Kafka, spans, from.Patience,
-		func(_ kafkaio.Span, records []job.Delivery, passed int64) error {
-			for i := range records {
-				o.add(&records[i])
-			}
-			from.Progress(passed)
-			return nil
-		})
+	if original, found := o.originals[i.job()]; found {
+		return original
+	}
+	return s
 }
 
-// add takes note of an outcome. One that cannot be read says nothing of any complaint.
-func (o *order) add(d *job.Delivery) {
-	e, err := outcome.Parse(d.Value)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if at := d.Source.Timestamp; o.from.IsZero() || at.Before(o.from) {
-		o.from = at
+// judge gives an item the verdict that the outcomes make of it.
+func (o *order) judge(cfg *PlanConfig, i *Item) {
+	if content, found := o.successes.own[i.job()]; found {
+		i.Unclear = true
+		switch {
+		case content != "" && content != hex.EncodeToString(i.Letter.Content[:]):
+			i.Verdict = Conflict
+			return
+		case !i.Claimed:
+			i.Verdict = ForgottenMaybeSent
+		default: // Redis has lost a part of what it knew
+			i.Verdict = MaybeSent
+		}
 	}
-	if err != nil || e.Status != job.StatusSucceeded {
-		return
-	}
-	l := o.complaints[complaintOf(e.MchID, e.ComplaintID)]
-	if l == nil {
-		return
-	}
-	at, id := place{e.Source.Topic, e.Source.Partition}, jobOf(e.MchID, e.IdempotentID)
-	if _, asked := o.forgotten[id]; asked {
-		o.forgotten[id] = true
-		return // of the job itself, not of a later one
-	}
-	l.offsets[at] = max(l.offsets[at], o.firstOffset(id, at, e.Source.Offset))
-	// A replay was enqueued later than its job.
-	if enqueued, err := time.Parse(time.RFC3339Nano, e.EnqueuedAt); err == nil && e.ReplayCount == 0 && enqueued.After(l.enqueued) {
-		l.enqueued = enqueued
+	// To include what is superseded is not to include what only the API's memory keeps from a second
+	// effect: that has to be said as well.
+	if o.overtaken(i) && (i.Verdict != ForgottenMaybeSent || !cfg.IncludeSuperseded) {
+		i.Verdict = Superseded
 	}
 }
 
 // overtaken says that a later reply to the complaint of an item succeeded: one behind it in its
-// partition, or one of elsewhere that was enqueued after it had failed.
-func (o *order) overtaken(item *Item, l *later) bool {
-	at := place{item.Letter.Source.Topic, item.Letter.Source.Partition}
-	own := o.firstOffset(jobOf(item.MchID, item.Letter.IdempotentID), at, item.Letter.Source.Offset)
-	if offset, found := l.offsets[at]; found && own >= 0 && offset > own {
-		return true
+// partition, or elsewhere one that was enqueued after it was. In its own partition the time decides
+// only where the topic has been made anew, so that offsets began again: a reply that stood before it
+// was dealt with before it failed, whatever the clock of its producer says.
+func (o *order) overtaken(i *Item) bool {
+	own, s := i.job(), o.stood(i)
+	for at, there := range o.successes.complaints[i.complaint()].places {
+		since := s.born
+		if at == s.at && s.offset >= 0 {
+			if there.last.other(own) > s.offset {
+				return true
+			}
+			since = i.Letter.FirstFailed
+		}
+		if there.latest.other(own) > since.UnixMilli() {
+			return true
+		}
 	}
-	return l.enqueued.After(item.Letter.FirstFailed)
+	return false
 }

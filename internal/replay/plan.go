@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -167,14 +168,31 @@ func (cfg *PlanConfig) judgeClaims(ctx context.Context, items []Item) error {
 			keys[i] = dedupe.Key{MchID: item.MchID, IdempotentID: item.Letter.IdempotentID}
 		}
 		for i, result := range cfg.Claims.LookupAll(ctx, keys) {
-			if result.Err != nil {
-				return fmt.Errorf("claim of letter %s: %w", batch[i].Letter.ID, result.Err)
+			if err := batch[i].judgeLookup(result); err != nil {
+				return fmt.Errorf("claim of letter %s: %w", batch[i].Letter.ID, err)
 			}
-			batch[i].Claim, batch[i].Claimed = result.Record, result.Found
-			batch[i].judgeClaim()
 		}
 	}
 	return nil
+}
+
+// judgeLookup decides by the answer about an item's claim. What is wrong with one key keeps one letter
+// back, and not the others.
+func (i *Item) judgeLookup(result dedupe.LookupResult) error {
+	fault, _ := errors.AsType[*dedupe.Error](result.Err)
+	switch {
+	case result.Err == nil:
+		i.Claim, i.Claimed = result.Record, result.Found
+		i.judgeClaim()
+		return nil
+	case fault != nil && fault.Reason == dedupe.ReasonInvalid: // the ids can be no claim's
+		i.Verdict = Unreadable
+		return nil
+	case fault != nil && fault.Reason == dedupe.ReasonWrongType:
+		i.Verdict = ClaimBroken
+		return nil
+	}
+	return result.Err
 }
 
 // judgeClaim says what the worker would answer, as its claim script does.
@@ -190,14 +208,25 @@ func (i *Item) judgeClaim() {
 		i.Verdict = Forgotten
 	case c.State == dedupe.StateDone && same:
 		i.Verdict = AlreadySucceeded
-	case settled && (same || !c.MaybeSent):
-		i.Verdict = WillBeSent
-		if l.MaybeSent || c.MaybeSent && same {
-			i.Verdict = MaybeSent
-		}
+	case settled && !same && !c.MaybeSent: // the other content was not sent
+		i.Verdict = sendable(l.MaybeSent)
 	case !same:
 		i.Verdict = Conflict
-	default:
+	case settled:
+		i.Verdict = sendable(i.Unclear)
+	case c.Wait > 0:
 		i.Verdict = UnderWay
+	default:
+		// Nobody holds it any more. Of a worker that was lost it is not known how far it came; and where
+		// Redis has gone back to an older copy of its data, nobody will come for it but this replay.
+		i.Unclear = i.Unclear || c.State == dedupe.StateClaimed
+		i.Verdict = sendable(i.Unclear)
 	}
+}
+
+func sendable(maybeSent bool) Verdict {
+	if maybeSent {
+		return MaybeSent
+	}
+	return WillBeSent
 }

@@ -14,9 +14,15 @@ import (
 const (
 	batchLetters = 200
 	batchBytes   = 4 << 20
-	// stepTimeout bounds how long a step that was begun is seen through when the replay is to stop.
+	// stepTimeout bounds how long a step that was begun is seen through when the replay is to stop, and
+	// noteTimeout how long it may take after that to write what was sent.
 	stepTimeout = 20 * time.Second
+	noteTimeout = 10 * time.Second
 )
+
+// ErrNotNoted says of a job that it was sent, and that its letter does not say so: the letter stays
+// open, and a replay sends the job again.
+var ErrNotNoted = errors.New("it was sent, but that could not be written down")
 
 // Kafka is where letters are read and jobs are sent: a *kafkaio.Client.
 type Kafka interface {
@@ -46,7 +52,7 @@ type RunConfig struct {
 	Patience time.Duration
 	// Progress is told how many more items have been dealt with.
 	Progress func(items int)
-	// Fault is told of each job that was not sent.
+	// Fault is told of each job that was not sent, or may not have been, or with ErrNotNoted was.
 	Fault func(i *Item, err error)
 }
 
@@ -66,9 +72,8 @@ func Run(ctx context.Context, cfg RunConfig, items []Item) (Report, error) {
 	if err := r.prepare(ctx, items); err != nil {
 		return Report{}, err
 	}
-	began := time.Now()
 	for len(items) > 0 {
-		if err := r.pace(ctx, began); err != nil {
+		if err := r.pace(ctx); err != nil {
 			return r.report, err
 		}
 		n, err := r.step(ctx, items)
@@ -86,6 +91,7 @@ type run struct {
 	letters    *letters
 	partitions map[string]int
 	limits     map[string]int // max.message.bytes of the topics
+	next       time.Time      // when the rate allows more to be sent
 	report     Report
 }
 
@@ -112,19 +118,28 @@ func (r *run) prepare(ctx context.Context, items []Item) error {
 	return nil
 }
 
-// pace waits until what was sent is no more than the rate allows.
-func (r *run) pace(ctx context.Context, began time.Time) error {
-	if r.cfg.Rate > 0 {
-		due := began.Add(time.Duration(float64(r.report.Sent+r.report.Failed) / r.cfg.Rate * float64(time.Second)))
+// pace waits until the rate allows more to be sent. Time that was lost is not made up for: workers and
+// today's jobs are never met by more than the rate.
+func (r *run) pace(ctx context.Context) error {
+	if wait := time.Until(r.next); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Until(due)):
+		case <-timer.C:
 		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// sending notes that n jobs are sent now.
+func (r *run) sending(n int) {
+	if r.cfg.Rate > 0 {
+		r.next = time.Now().Add(time.Duration(float64(n) / r.cfg.Rate * float64(time.Second)))
+	}
 }
 
 // batchSize is how many letters a step takes: with a rate, a fifth of a second's.
@@ -142,23 +157,34 @@ type outgoing struct {
 }
 
 // step sends some of the items, and returns how many it took. Once it has begun to write it ignores
-// the end of ctx, so that no letter is left half done.
+// the end of ctx, so that no letter is left half done, unless the lock is lost.
 func (r *run) step(ctx context.Context, items []Item) (int, error) {
 	batch, taken, err := r.gather(ctx, items)
 	if err != nil || len(batch) == 0 {
 		return taken, err
 	}
-	through, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	begun, cancel := through(ctx, stepTimeout)
 	defer cancel()
-	if err := r.resolve(through, batch, deadletter.StatusReplaying); err != nil {
+	if err := r.resolve(begun, batch, deadletter.StatusReplaying); err != nil {
 		r.fail(batch, err)
 		return taken, err
 	}
-	sent, err := r.send(through, batch)
-	if resolveErr := r.resolve(through, sent, deadletter.StatusReplayed); resolveErr != nil {
-		// They were sent, and their letters do not say so. The claims answer what is sent again.
-		r.fail(sent, resolveErr)
-		return taken, errors.Join(err, resolveErr)
+	r.sending(len(batch))
+	sent, err := r.send(begun, batch)
+	if len(sent) == 0 {
+		return taken, err
+	}
+	// Where one broker has held the others up, there must be time left for what they have taken.
+	last, cancelLast := through(ctx, noteTimeout)
+	defer cancelLast()
+	if noteErr := r.resolve(last, sent, deadletter.StatusReplayed); noteErr != nil {
+		// The claims answer what is sent again.
+		noteErr = fmt.Errorf("%w: %w", ErrNotNoted, noteErr)
+		r.fail(sent, noteErr)
+		return taken, errors.Join(err, noteErr)
 	}
 	r.report.Sent += len(sent)
 	return taken, err
@@ -171,7 +197,8 @@ func (r *run) fail(batch []outgoing, err error) {
 	}
 }
 
-// gather makes the jobs of the next items.
+// gather makes the jobs of the next items. A letter that is not there any more is passed over; an error
+// is one that would meet the others too.
 func (r *run) gather(ctx context.Context, items []Item) (batch []outgoing, taken int, err error) {
 	bytes := 0
 	for i := range items {
@@ -180,8 +207,13 @@ func (r *run) gather(ctx context.Context, items []Item) (batch []outgoing, taken
 		}
 		item := &items[i]
 		d, err := r.letters.get(ctx, item.Letter.Place())
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, 0, context.Cause(ctx)
+		case err != nil && !errors.Is(err, errGone) && len(batch) > 0:
+			return batch, taken, nil // first those that there are
+		case err != nil && !errors.Is(err, errGone):
+			return nil, taken, err // it is Kafka, and not this letter
 		}
 		taken++
 		o := outgoing{item: item}

@@ -14,8 +14,8 @@ const (
 	// Forgotten: its claim is not kept any more, and nothing tells that it may have been sent.
 	Forgotten Verdict = "claim_forgotten"
 
-	// ForgottenMaybeSent: its claim is not kept any more, and it may have been sent; only the API's own
-	// memory stands between it and a second effect.
+	// ForgottenMaybeSent: its claim is not kept any more, and it was or may have been sent; only the
+	// API's own memory stands between it and a second effect.
 	ForgottenMaybeSent Verdict = "claim_forgotten_maybe_sent"
 	// Superseded: a later reply to the complaint succeeded.
 	Superseded Verdict = "superseded"
@@ -25,6 +25,8 @@ const (
 	Conflict Verdict = "conflict"
 	// Expired: its expires_at has passed; it would not be sent.
 	Expired Verdict = "expired"
+	// ClaimBroken: what Redis has under the job's key is no claim; the worker cannot use it either.
+	ClaimBroken Verdict = "claim_broken"
 	// Unreadable: it is no valid job; it would fail again.
 	Unreadable Verdict = "unreadable"
 	// TooOften: it has been replayed before, as often as is allowed.
@@ -38,8 +40,8 @@ const (
 // Verdicts lists every verdict, those that are sent first.
 func Verdicts() []Verdict {
 	return []Verdict{
-		WillBeSent, AlreadySucceeded, MaybeSent, Forgotten, ForgottenMaybeSent, Superseded, UnderWay, Conflict, Expired,
-		Unreadable, TooOften, Replayed, Elsewhere,
+		WillBeSent, AlreadySucceeded, MaybeSent, Forgotten, ForgottenMaybeSent, Superseded, UnderWay, Conflict, ClaimBroken,
+		Expired, Unreadable, TooOften, Replayed, Elsewhere,
 	}
 }
 
@@ -53,6 +55,7 @@ var meanings = map[Verdict]string{
 	Superseded:         "superseded by a later reply to the complaint: --include-superseded",
 	UnderWay:           "under way: another record of the job is being worked on",
 	Conflict:           "its id belongs to other content: --edit sends it under another",
+	ClaimBroken:        "its key in Redis holds no claim: `worker job` tells what is wrong",
 	Expired:            "expired: `worker dlq discard`, or --edit",
 	Unreadable:         "not a valid job: --edit mends it",
 	TooOften:           "replayed too often: --max-replays",
