@@ -125,8 +125,11 @@ func (d *letterDesk) list(letters []*deadletter.Letter, limit, page int) error {
 	}
 	first := 0
 	if limit > 0 {
-		first = min((page-1)*limit, total)
-		letters = letters[first:min(first+limit, total)]
+		first = total // where the page is behind the last one, however large the numbers
+		if page-1 <= total/limit {
+			first = min((page-1)*limit, total)
+		}
+		letters = letters[first:min(first+min(limit, total), total)]
 	}
 	rows := make([]letterRow, len(letters))
 	for i, l := range letters {
