@@ -50,6 +50,7 @@ type fakeKafka struct {
 	// reads is called before a span is read.
 	reads    func(s kafkaio.Span) error
 	requests int
+	largest  int // bytes of keys and values of a batch
 	sentAt   map[string][]time.Time // of each record of a topic
 }
 
@@ -134,6 +135,11 @@ func (k *fakeKafka) PublishBatch(ctx context.Context, topic string, maxBytes int
 		}
 		groups[p] = append(groups[p], i)
 	}
+	bytes := 0
+	for _, m := range messages {
+		bytes += len(m.Key) + len(m.Value)
+	}
+	k.largest = max(k.largest, bytes)
 	for p := range k.partitions[topic] { // the real client sends them side by side
 		if len(groups[p]) > 0 {
 			k.request(ctx, topic, p, groups[p], messages, placed)

@@ -51,7 +51,7 @@ type Item struct {
 	Unclear bool
 	// Mended is sent in the place of the letter's own job, where it is not nil.
 	Mended *Mended
-	// Claim is what Redis knows of the job, and Claimed whether it knows anything.
+	// Claim is what Redis knows of the job, without its details, and Claimed whether it knows anything.
 	Claim   dedupe.Record
 	Claimed bool
 }
@@ -87,7 +87,13 @@ func (p *Plan) Counts() map[Verdict]int {
 
 // ToSend returns the items that are sent, in their order.
 func (p *Plan) ToSend() []Item {
-	return slices.DeleteFunc(slices.Clone(p.Items), func(i Item) bool { return !p.include[i.Verdict] })
+	var items []Item
+	for i := range p.Items {
+		if p.include[p.Items[i].Verdict] {
+			items = append(items, p.Items[i])
+		}
+	}
+	return items
 }
 
 // Merchants returns the merchants of the items that are sent, sorted.
@@ -106,7 +112,7 @@ func (p *Plan) Merchants() []string {
 
 // Make plans the replay of some letters. It changes nothing.
 func Make(ctx context.Context, cfg PlanConfig, letters []*deadletter.Letter) (*Plan, error) {
-	p := &Plan{include: map[Verdict]bool{
+	p := &Plan{Items: make([]Item, 0, len(letters)), include: map[Verdict]bool{
 		WillBeSent: true, AlreadySucceeded: true, MaybeSent: true, Forgotten: true,
 		Superseded: cfg.IncludeSuperseded, ForgottenMaybeSent: cfg.IncludeForgotten,
 	}}
@@ -183,6 +189,7 @@ func (i *Item) judgeLookup(result dedupe.LookupResult) error {
 	switch {
 	case result.Err == nil:
 		i.Claim, i.Claimed = result.Record, result.Found
+		i.Claim.Details = "" // the letter tells them, and there are many
 		i.judgeClaim()
 		return nil
 	case fault != nil && fault.Reason == dedupe.ReasonInvalid: // the ids can be no claim's

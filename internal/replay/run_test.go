@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -268,6 +269,24 @@ func TestWhereAReplayedJobGoes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 0, partitionOf([]byte("b"), 2))
 	require.Len(t, d.kafka.sent(jobsTopic, 0, began[0]), 3)
+}
+
+// A step takes no more than 4 MiB of jobs, and one.
+func TestAStepOfLargeJobs(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	const size = 200 << 10
+	for i := range 60 {
+		d.failed(0, "c", idOf(i))
+		letter := &d.kafka.records[lettersTopic][0][i]
+		letter.Value = append(letter.Value, bytes.Repeat([]byte(" "), size)...)
+	}
+	cfg, items := d.config(all(60))
+	report, err := replay.Run(t.Context(), cfg, items)
+	require.NoError(t, err)
+	require.Equal(t, 60, report.Sent)
+	require.Greater(t, d.kafka.largest, 4<<20-size, "steps are not smaller than they may be")
+	require.LessOrEqual(t, d.kafka.largest, 4<<20+size+1024)
 }
 
 // A mended job has its own value, and where its complaint is another one, its own key and partition.

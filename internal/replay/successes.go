@@ -37,7 +37,7 @@ type successes struct {
 	from       map[int]time.Time // of the first outcome that was read, by partition
 }
 
-// replies are those to one complaint that succeeded, by where they stood.
+// replies are those to one complaint that succeeded, by where they stood. Most complaints have none.
 type replies struct {
 	places map[place]*placeReplies
 }
@@ -56,7 +56,9 @@ func newSuccesses(o *order) *successes {
 
 // concern notes that the outcomes of an item's complaint and of its job are wanted.
 func (s *successes) concern(i *Item) {
-	s.complaints[i.complaint()] = &replies{places: map[place]*placeReplies{}}
+	if c := i.complaint(); s.complaints[c] == nil {
+		s.complaints[c] = &replies{}
+	}
 	s.asked[i.job()] = true
 }
 
@@ -147,6 +149,9 @@ func (o *order) stoodBefore(id jobKey, e *outcome.Event) stand {
 // add takes a reply in. It is as late as it was enqueued by the clock of its producer, and no later
 // than it was finished by that of its worker.
 func (r *replies) add(id jobKey, s stand, finished int64) {
+	if r.places == nil {
+		r.places = map[place]*placeReplies{}
+	}
 	there := r.places[s.at]
 	if there == nil {
 		there = &placeReplies{}
