@@ -50,7 +50,7 @@ type fakeKafka struct {
 	// reads is called before a span is read.
 	reads    func(s kafkaio.Span) error
 	requests int
-	largest  int // bytes of keys and values of a batch
+	largest  int                    // bytes of keys and values of a batch
 	sentAt   map[string][]time.Time // of each record of a topic
 }
 
