@@ -128,3 +128,15 @@ func TestAsText(t *testing.T) {
 	require.Nil(t, text)
 	require.Equal(t, []byte("a\xff"), raw)
 }
+
+func TestCountReasons(t *testing.T) {
+	t.Parallel()
+	var letters []*deadletter.Letter
+	for _, reason := range []job.Reason{"", "rejected", "internal", "exhausted", "rejected"} {
+		letters = append(letters, &deadletter.Letter{Reason: reason})
+	}
+	for range 50 { // the order must not be that of a map
+		require.Equal(t, []reasonRow{{"rejected", 2}, {"exhausted", 1}, {"internal", 1}, {"", 1}}, countReasons(letters))
+	}
+	require.Empty(t, countReasons(nil))
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -96,7 +97,9 @@ func (d *discarding) run(ctx context.Context, letters []*deadletter.Letter) erro
 	return d.discard(ctx, open)
 }
 
-func (d *discarding) printReasons(letters []*deadletter.Letter) error {
+// countReasons counts letters by their reason, the largest number first, and of equal ones by the reason's
+// name, with none at the end.
+func countReasons(letters []*deadletter.Letter) []reasonRow {
 	counts := map[string]int{}
 	for _, l := range letters {
 		counts[string(l.Reason)]++
@@ -105,7 +108,20 @@ func (d *discarding) printReasons(letters []*deadletter.Letter) error {
 	for reason, n := range counts {
 		rows = append(rows, reasonRow{reason, n})
 	}
-	slices.SortFunc(rows, func(a, b reasonRow) int { return b.Letters - a.Letters })
+	slices.SortFunc(rows, func(a, b reasonRow) int {
+		switch {
+		case a.Letters != b.Letters:
+			return b.Letters - a.Letters
+		case a.Reason == "" || b.Reason == "":
+			return -cmp.Compare(a.Reason, b.Reason)
+		}
+		return cmp.Compare(a.Reason, b.Reason)
+	})
+	return rows
+}
+
+func (d *discarding) printReasons(letters []*deadletter.Letter) error {
+	rows := countReasons(letters)
 	out := *d.s
 	if !d.dryRun && d.s.output == outputTable {
 		out.stdout = d.s.stderr
