@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"replyworker/internal/config"
 	"replyworker/internal/deadletter"
 	"replyworker/internal/job"
 )
@@ -139,4 +140,18 @@ func TestCountReasons(t *testing.T) {
 		require.Equal(t, []reasonRow{{"rejected", 2}, {"exhausted", 1}, {"internal", 1}, {"", 1}}, countReasons(letters))
 	}
 	require.Empty(t, countReasons(nil))
+}
+
+// A letter that needs a default merchant, where none is configured, keeps back plans of itself alone.
+func TestPlansOfOthersNeedNoDefaultMerchant(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newTestState()
+	named, unnamed := &deadletter.Letter{MchID: "1900000001"}, &deadletter.Letter{ID: deadletter.ID{Offset: 1}}
+	d := &letterDesk{s: s, cfg: &config.Config{}, index: &deadletter.Index{Letters: []*deadletter.Letter{named, unnamed}}}
+	cfg, err := d.planConfig([]*deadletter.Letter{named}, 3)
+	require.NoError(t, err)
+	_, known := cfg.Merchant("")
+	require.False(t, known)
+	_, err = d.planConfig([]*deadletter.Letter{named, unnamed}, 3)
+	require.EqualError(t, err, "letter 0/1 leaves its merchant to the default, and none is configured")
 }

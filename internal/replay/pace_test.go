@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"replyworker/internal/deadletter"
 	"replyworker/internal/replay"
 )
 
@@ -85,5 +86,29 @@ func TestAReplayIsInterruptedWhileItWaits(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 2, report.Sent)
 		require.Equal(t, 150*time.Second, time.Since(began))
+	})
+}
+
+// Where one broker takes all the time that a step has, what the others have taken is noted all the same.
+func TestWhatWasSentIsNotedThoughAnotherPartitionHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, 2)
+		d.failed(0, "b", idOf(0))
+		d.failed(1, "b", idOf(1))
+		d.kafka.decide = func(n int, topic string) fate {
+			if n == 3 && topic == jobsTopic { // after two requests for resolutions, and that of partition 0
+				<-time.After(time.Minute)
+			}
+			return taken
+		}
+		cfg, items := d.config(all(2))
+		report, err := replay.Run(t.Context(), cfg, items)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, replay.ErrNotNoted)
+		require.Equal(t, replay.Report{Sent: 1, Failed: 1}, report)
+		require.Equal(t, map[string]deadletter.Status{
+			idOf(0): deadletter.StatusReplayed, idOf(1): deadletter.StatusReplaying,
+		}, d.statuses())
 	})
 }
