@@ -287,6 +287,7 @@ func (w *scriptWorld) interrupt() {
 		if w.tb.Failed() {
 			w.tb.Logf("%s: %v; stdout:\n%s\nstderr:\n%s", name, p.err, &p.stdout, &p.stderr)
 		}
+		delete(w.programs, name)
 	}
 }
 
