@@ -83,6 +83,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newEnqueueCommand(s),
 		newJobCommand(s),
 		newDedupeCommand(s),
+		newDLQCommand(s),
 		newHoldsCommand(s),
 		newTopicsCommand(s),
 		newConfigCommand(s),
