@@ -140,7 +140,7 @@ func headersHelp() string {
 	)
 	section("A replayed job goes to the partition that it came from, without the headers of its failure, and with:",
 		[2]string{deadletter.HeaderReplayCount, "one more than before"},
-		[2]string{"dlq-replay-id", "which replay it was; stays in its next dead letter"},
+		[2]string{deadletter.HeaderReplayID, "which replay it was; stays in its next dead letter"},
 		[2]string{deadletter.HeaderFirstFailedAt, "as in the dead letter"},
 	)
 	return b.String()
