@@ -91,6 +91,9 @@ func TestScripts(t *testing.T) {
 			}
 			w := &scriptWorld{tb: tb, programs: map[string]*scriptProgram{}}
 			tb.Cleanup(w.interrupt)
+			if os.Getenv("GORACE") == "" {
+				env.Setenv("GORACE", "atexit_sleep_ms=10") // it is a second, with each end of a process
+			}
 			env.Values[scriptWorldKey{}] = w
 			return nil
 		},
