@@ -77,6 +77,8 @@ func (l leakChecked) Run() (status int) {
 //	    partition, offset, at, key, value (null where there is none), headers; waits until there are N
 //	down kafka|redis|api
 //	    stops a part of the stack for good
+//	silent VARIABLE
+//	    starts a server that takes connections and says nothing, and sets VARIABLE to its host:port
 //	flushredis
 //	    makes Redis forget everything
 func TestScripts(t *testing.T) {
@@ -121,6 +123,7 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			"produce":    scriptProduce,
 			"records":    scriptRecords,
 			"down":       scriptDown,
+			"silent":     scriptSilent,
 			"flushredis": scriptFlushRedis,
 		},
 	})
