@@ -241,8 +241,11 @@ func (b *jobBatch) refuseTooLarge(ctx context.Context) error {
 			return nil
 		}
 		tooLarge++
-		_, err := fmt.Fprintf(b.s.stderr, "line %d: has %d bytes, too many for topic %s, whose max.message.bytes is %d\n",
-			line, len(value), j.topic, b.limits[j.topic])
+		rule := fmt.Sprintf("has %d bytes, too many for topic %s, whose max.message.bytes is %d", len(value), j.topic, b.limits[j.topic])
+		if b.s.output == outputJSON {
+			return encodeJSON(b.s.stderr, problemRow{Line: line, Problem: rule})
+		}
+		_, err := fmt.Fprintf(b.s.stderr, "line %d: %s\n", line, rule)
 		return err //nolint:wrapcheck // stderr is gone: nobody reads it
 	})
 	if err != nil || tooLarge == 0 {

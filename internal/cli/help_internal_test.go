@@ -83,7 +83,7 @@ func TestHeadersHelpHasThoseOfTheCode(t *testing.T) {
 	names := map[string]bool{
 		// Of letters that their topic does not take for their size, and of replays.
 		deadletter.HeaderValueOmitted: true, deadletter.HeaderHeadersOmitted: true, deadletter.HeaderKeyOmitted: true,
-		"dlq-replay-id": true,
+		deadletter.HeaderReplayID: true,
 	}
 	for _, h := range append(made.Headers, deadletter.Message(d, r, "group").Headers...) {
 		names[h.Key] = true

@@ -32,8 +32,8 @@ const exitStatusHelp = `Exit status of every command:
   130  interrupted
   141  nobody reads standard output any more, as in worker schema job | head -1
 
-run and simulate are to be stopped by a signal, and end with 0 then. A second SIGINT ends any command at
-once with 130.
+run, simulate and demo are to be stopped by a signal, and end with 0 then. A second SIGINT ends any command
+at once with 130.
 
 Data is on standard output, everything else on standard error. An error is one line there, and a line
 "hint: ..." where there is something to do; faults of the configuration are a line each. With -o json the
@@ -141,7 +141,7 @@ func headersHelp() string {
 	)
 	section("A replayed job goes to the partition that it came from, without the headers of its failure, and with:",
 		[2]string{deadletter.HeaderReplayCount, "one more than before"},
-		[2]string{"dlq-replay-id", "which replay it was; stays in its next dead letter"},
+		[2]string{deadletter.HeaderReplayID, "which replay it was; stays in its next dead letter"},
 		[2]string{deadletter.HeaderFirstFailedAt, "as in the dead letter"},
 	)
 	return b.String()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -278,6 +279,29 @@ func scriptDown(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	usage(ts, !neg && len(args) == 1 && parts[args[0]] != nil, "down kafka|redis|api")
 	parts[args[0]]()
+}
+
+// scriptSilent starts a server that takes connections and says nothing.
+func scriptSilent(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "silent VARIABLE")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }() // when the server ends, not before
+		}
+	}()
+	world(ts).tb.Cleanup(func() {
+		_ = listener.Close()
+		<-served
+	})
+	ts.Setenv(args[0], listener.Addr().String())
 }
 
 func scriptFlushRedis(ts *testscript.TestScript, neg bool, args []string) {

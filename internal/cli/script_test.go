@@ -77,6 +77,8 @@ func (l leakChecked) Run() (status int) {
 //	    partition, offset, at, key, value (null where there is none), headers; waits until there are N
 //	down kafka|redis|api
 //	    stops a part of the stack for good
+//	silent VARIABLE
+//	    starts a server that takes connections and says nothing, and sets VARIABLE to its host:port
 //	flushredis
 //	    makes Redis forget everything
 func TestScripts(t *testing.T) {
@@ -100,6 +102,9 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			}
 			w := &scriptWorld{tb: tb, programs: map[string]*scriptProgram{}}
 			tb.Cleanup(w.interrupt)
+			if os.Getenv("GORACE") == "" {
+				env.Setenv("GORACE", "atexit_sleep_ms=10") // it is a second, with each end of a process
+			}
 			env.Values[scriptWorldKey{}] = w
 			return nil
 		},
@@ -118,6 +123,7 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			"produce":    scriptProduce,
 			"records":    scriptRecords,
 			"down":       scriptDown,
+			"silent":     scriptSilent,
 			"flushredis": scriptFlushRedis,
 		},
 	})
@@ -306,6 +312,7 @@ func (w *scriptWorld) interrupt() {
 		if w.tb.Failed() {
 			w.tb.Logf("%s: %v; stdout:\n%s\nstderr:\n%s", name, p.err, &p.stdout, &p.stderr)
 		}
+		delete(w.programs, name)
 	}
 }
 
