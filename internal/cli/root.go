@@ -82,6 +82,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newSimulateCommand(s),
 		newEnqueueCommand(s),
 		newJobCommand(s),
+		newOutcomesCommand(s),
 		newDedupeCommand(s),
 		newDLQCommand(s),
 		newHoldsCommand(s),

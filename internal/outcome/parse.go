@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"replyworker/internal/job"
 )
@@ -16,6 +17,8 @@ func Parse(value []byte) (Event, error) {
 	switch err := json.Unmarshal(value, &e); {
 	case len(value) == 0:
 		return Event{}, errors.New("it has no value")
+	case !utf8.Valid(value):
+		return Event{}, errors.New("it is no UTF-8")
 	case err != nil:
 		return Event{}, fmt.Errorf("it is no outcome: %w", err)
 	case e.SchemaVersion != schemaVersion:
