@@ -217,4 +217,3 @@ func setIdempotentID(value []byte, id string) ([]byte, error) {
 	}
 	return nil, errors.New("the job has no idempotent_id")
 }
-

@@ -398,4 +398,3 @@ func (r *replaying) finish(ctx context.Context, id string, report replay.Report,
 	}
 	return printed
 }
-

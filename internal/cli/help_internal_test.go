@@ -73,7 +73,7 @@ func TestConfigurationExampleIsRight(t *testing.T) {
 // theirs is explained, and each that is explained is one of theirs, or one of the few named here.
 func TestHeadersHelpHasThoseOfTheCode(t *testing.T) {
 	t.Parallel()
-	d := &job.Delivery{Headers: []job.Header{{Key: "traceparent", Value: []byte("00")}, {Key: "tracestate", Value: []byte("a=b")}}}
+	d := &job.Delivery{Source: job.Source{Timestamp: time.Unix(1, 0)}, Headers: []job.Header{{Key: "traceparent", Value: []byte("00")}, {Key: "tracestate", Value: []byte("a=b")}}}
 	r := job.Result{
 		Status: job.StatusFailed, Reason: job.ReasonRejected, FinishedAt: time.Unix(1, 0),
 		Answer: job.Answer{HTTPStatus: 403, Code: "NO_AUTH", RequestID: "08F4"},

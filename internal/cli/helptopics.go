@@ -133,6 +133,7 @@ func headersHelp() string {
 		[2]string{deadletter.HeaderRequestID, ""},
 		[2]string{deadletter.HeaderFailedAt, "RFC 3339"},
 		[2]string{deadletter.HeaderFirstFailedAt, "of the first of several failures, between which it was replayed"},
+		[2]string{deadletter.HeaderEnqueuedAt, "when the job was enqueued, where its record tells"},
 		[2]string{deadletter.HeaderReplayCount, "how often it has been replayed before"},
 		[2]string{deadletter.HeaderValueOmitted, "bytes of a value that was too large for the topic and is not there"},
 		[2]string{deadletter.HeaderHeadersOmitted, "how many of the job's headers are not there, for the same reason"},

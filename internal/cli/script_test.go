@@ -53,6 +53,8 @@ func (l leakChecked) Run() (status int) {
 //	    runs a program as exec does, and demands that its exit status is N
 //	waitfor 'REGEXP' PROGRAM [ARG...]
 //	    runs a program again and again, whatever its exit status, until its stdout matches
+//	prints 'REGEXP'
+//	    demands that the stdout or the stderr of the last command matches
 //	start [-hold] NAME PROGRAM [ARG...]
 //	    runs a program in the background, its stdin empty, or with -hold open and silent; what is still
 //	    running at the end of the script is interrupted
@@ -79,8 +81,15 @@ func (l leakChecked) Run() (status int) {
 //	    makes Redis forget everything
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	runScripts(t, "testdata/script")
+}
+
+// runScripts runs the scripts of a folder, or, with no folder, some files.
+func runScripts(t *testing.T, dir string, files ...string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
+		Files:               files,
 		UpdateScripts:       os.Getenv("REPLYWORKER_UPDATE") != "",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -98,6 +107,7 @@ func TestScripts(t *testing.T) {
 			"stack":      scriptStack,
 			"status":     scriptStatus,
 			"waitfor":    scriptWaitFor,
+			"prints":     scriptPrints,
 			"start":      scriptStart,
 			"says":       scriptSays,
 			"signal":     scriptSignal,
@@ -152,6 +162,15 @@ func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return pattern.MatchString(ts.ReadFile("stdout"))
 	})
+}
+
+func scriptPrints(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "prints 'REGEXP'")
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	if !pattern.MatchString(ts.ReadFile("stdout")) && !pattern.MatchString(ts.ReadFile("stderr")) {
+		ts.Fatalf("neither stdout nor stderr matches %q", args[0])
+	}
 }
 
 // eventually waits until what is wanted holds, and ends the script where it does not in time.
