@@ -17,11 +17,16 @@ var plainMembers = []string{
 
 // maskMessage returns a job with the strings of its message masked, and everything else, the order of
 // its members too, as it is. A value that is no JSON object is masked as a whole.
-func maskMessage(value []byte) json.RawMessage {
+func maskMessage(value []byte) json.RawMessage { return mask(value, false) }
+
+// maskStrings returns a message, or a part of one, with its strings masked as maskMessage does.
+func maskStrings(value []byte) json.RawMessage { return mask(value, true) }
+
+func mask(value []byte, inside bool) json.RawMessage {
 	var out bytes.Buffer
 	m := masker{in: json.NewDecoder(bytes.NewReader(value)), out: &out}
 	m.in.UseNumber()
-	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) || !json.Valid(value) || m.value("", false) != nil {
+	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) || !json.Valid(value) || m.value("", inside) != nil {
 		masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) // a string always can be
 		return masked
 	}

@@ -7,6 +7,9 @@ import (
 	"slices"
 )
 
+// ErrNotImage says that a file is no image of a kind that the API takes.
+var ErrNotImage = errors.New("the file is no JPEG, PNG or BMP by its content")
+
 // imageKind is a kind of image that the API takes.
 type imageKind struct{ ending, contentType string }
 
@@ -15,8 +18,7 @@ var (
 	kindPNG  = imageKind{".png", "image/png"}
 	kindBMP  = imageKind{".bmp", "image/bmp"}
 
-	errNoImage = errors.New("the file is no JPEG, PNG or BMP: the API takes no other kinds (its content counts, not its name)")
-	errCutOff  = errors.New("the file is an image that was cut off: its end is missing")
+	errCutOff = errors.New("the file is an image that was cut off: its end is missing")
 )
 
 // kindOf tells an image's kind by its content, and whether its end is there. It decodes nothing: an
@@ -40,7 +42,7 @@ func kindOf(content []byte) (imageKind, error) {
 	case hasHead(content, "BM"):
 		return kindBMP, checkBMP(content)
 	default:
-		return imageKind{}, errNoImage
+		return imageKind{}, ErrNotImage
 	}
 	if !whole {
 		return imageKind{}, errCutOff
@@ -56,7 +58,7 @@ func checkBMP(content []byte) error {
 	const sizeAt, headerAt = 2, 14
 	headers := []uint32{12, 16, 40, 52, 56, 64, 108, 124}
 	if len(content) < headerAt+4 || !slices.Contains(headers, binary.LittleEndian.Uint32(content[headerAt:])) {
-		return errNoImage
+		return ErrNotImage
 	}
 	// Some programs leave the size zero.
 	if size := binary.LittleEndian.Uint32(content[sizeAt:]); uint64(size) > uint64(len(content)) {
