@@ -132,10 +132,10 @@ type Report struct {
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	cfg = cfg.withDefaults()
 	r := &run{cfg: cfg, complaints: map[key]*complaint{}, began: cfg.Now()}
-	if err := r.gather(ctx); err != nil {
-		return r.report, err
+	err := r.gather(ctx)
+	if err == nil {
+		err = r.ask(ctx)
 	}
-	err := r.ask(ctx)
 	r.report.Left = r.report.Complaints - r.report.Asked - r.report.NotAsked
 	r.report.Unchecked = r.report.LogIDs - r.report.Found - r.report.Missing
 	return r.report, err
