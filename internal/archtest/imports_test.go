@@ -17,8 +17,8 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "kafkaio", "ops", "outcome",
-		"outcome/export", "outcome/stats", "rebuild", "replay", "wxclient", "wxsim",
+		"app", "config", "deadletter", "dedupe", "demo", "devstack", "inquiry", "job", "kafkaio", "ops", "outcome",
+		"outcome/export", "outcome/stats", "rebuild", "reconcile", "replay", "wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -27,6 +27,8 @@ var mayImport = map[string][]string{
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
+	"internal/reconcile":         {"inquiry", "job", "kafkaio", "outcome", "wxclient"},
+	"internal/inquiry":           {"retry", "wxclient"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/replay":            {"deadletter", "dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},

@@ -11,6 +11,7 @@ func TestHelpOfCommands(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
 		"enqueue", "topics", "topics create", "job", "holds", "holds list", "holds release", "simulate",
+		"upload-image", "history", "outcomes verify",
 	} {
 		got := run(t, nil, append(strings.Fields(command), "--help")...)
 		require.Equal(t, 0, got.status, got.stderr)
@@ -34,6 +35,11 @@ func TestCompletionOfCommands(t *testing.T) {
 		{"holds release |", "1900000001\n:4"},
 		{"job |", ":4"},
 		{"job --merchant |", "1900000001\n:4"},
+		{"upload-image |", "png"}, // files with these endings
+		{"history |", ":4"},
+		{"history --merchant |", "1900000001\n:4"},
+		{"outcomes verify --merchant |", "1900000001\n:4"},
+		{"outcomes verify --se", "--settle"},
 		{"simulate --dir |", ":16"}, // folders
 		{"simulate --faults |", ":0"},
 		{"simulate --primary-addr |", ":4"},
@@ -50,6 +56,7 @@ func TestCommandsWithBadConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
 		"enqueue", "topics create", "job x", "holds list", "holds release x", "simulate",
+		"upload-image x", "history x", "outcomes verify",
 	} {
 		got := run(t, []string{"REPLYWORKER_CONCURENCY=8"}, strings.Fields(command)...)
 		require.Equal(t, 2, got.status, command)

@@ -79,7 +79,9 @@ func exitStatus(ctx context.Context, err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok || len(config.Faults(err)) > 0 {
 		return statusUsage
 	}
-	if _, ok := errors.AsType[*partialError](err); ok {
+	_, partial := errors.AsType[*partialError](err)
+	_, differ := errors.AsType[*differError](err)
+	if partial || differ {
 		return statusPartial
 	}
 	if errors.Is(err, errNobodyReads) {

@@ -46,13 +46,9 @@ func newJobCommand(s *state) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			mchID := merchant
-			if mchID == "" {
-				m, _ := cfg.DefaultMerchant()
-				mchID = m.MchID
-			}
-			if mchID == "" {
-				return &usageError{"whose job? no default merchant is configured", "give --merchant, or set mchid"}
+			mchID, err := merchantOf(cfg, merchant)
+			if err != nil {
+				return err
 			}
 			return s.showJob(cmd.Context(), cfg, dedupe.Key{MchID: mchID, IdempotentID: args[0]})
 		},

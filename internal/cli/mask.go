@@ -26,14 +26,30 @@ const maxWordLength = 128
 // maskMessage returns a job with the texts of its message masked, and everything else, the order of
 // its members too, as it is. A value that is no JSON object is masked as a whole.
 func maskMessage(value []byte) json.RawMessage {
+	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) {
+		return maskedWhole(value)
+	}
+	return mask(value, (*masker).job)
+}
+
+// maskStrings returns a message, or a part of one, with its texts masked as maskMessage does.
+func maskStrings(value []byte) json.RawMessage {
+	return mask(value, func(m *masker) error { return m.value(showNothing) })
+}
+
+func mask(value []byte, copyMasked func(*masker) error) json.RawMessage {
 	var out bytes.Buffer
 	m := masker{in: json.NewDecoder(bytes.NewReader(value)), out: &out}
 	m.in.UseNumber()
-	if !bytes.HasPrefix(bytes.TrimLeft(value, jsonWhite), []byte("{")) || !json.Valid(value) || m.job() != nil {
-		masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) // a string always can be
-		return masked
+	if !json.Valid(value) || copyMasked(&m) != nil {
+		return maskedWhole(value)
 	}
 	return out.Bytes()
+}
+
+func maskedWhole(value []byte) json.RawMessage {
+	masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) // a string always can be
+	return masked
 }
 
 // masker copies JSON, token by token.

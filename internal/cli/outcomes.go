@@ -38,7 +38,7 @@ func newOutcomesCommand(s *state) *cobra.Command {
 		Long:    outcomesLong,
 		GroupID: groupJobs,
 	})
-	cmd.AddCommand(newOutcomesTailCommand(s), newOutcomesStatsCommand(s), newOutcomesExportCommand(s))
+	cmd.AddCommand(newOutcomesTailCommand(s), newOutcomesStatsCommand(s), newOutcomesExportCommand(s), newOutcomesVerifyCommand(s))
 	return cmd
 }
 

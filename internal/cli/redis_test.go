@@ -113,7 +113,7 @@ func TestJobThatNobodyKnows(t *testing.T) {
 func TestJobThatCannotBeLookedUp(t *testing.T) {
 	t.Parallel()
 	got := run(t, nil, "job", "id")
-	require.Equal(t, result{2, "", "worker: whose job? no default merchant is configured\n" +
+	require.Equal(t, result{2, "", "worker: which merchant? no default merchant is configured\n" +
 		"hint: give --merchant, or set mchid\n"}, got)
 	got = run(t, nil, "job", "id", "--merchant=a:b")
 	require.Equal(t, 2, got.status)

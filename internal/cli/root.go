@@ -83,6 +83,8 @@ func newRootCommand(s *state) *cobra.Command {
 		newEnqueueCommand(s),
 		newJobCommand(s),
 		newOutcomesCommand(s),
+		newHistoryCommand(s),
+		newUploadImageCommand(s),
 		newDedupeCommand(s),
 		newDLQCommand(s),
 		newHoldsCommand(s),

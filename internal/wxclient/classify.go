@@ -104,7 +104,6 @@ const (
 )
 
 var (
-	errTooLarge  = errors.New("answer is larger than 1 MiB")
 	errNoObject  = errors.New("answer is no JSON object")
 	errNoLogID   = errors.New("answer has no log_id")
 	errErrorCode = errors.New("answer has an error code although it is a 2xx")
@@ -112,20 +111,34 @@ var (
 
 // parseLogID returns the log_id of a verified answer.
 func parseLogID(body []byte) (string, error) {
-	// A map, because struct fields also match names in another case.
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil || fields == nil {
-		return "", errNoObject
-	}
-	if code := string(fields["code"]); code != "" && code != `""` && code != "null" {
-		return "", errErrorCode
+	fields, err := parseFields(body)
+	if err != nil {
+		return "", err
 	}
 	id, ok := text(fields["log_id"])
-	if !ok || strings.TrimSpace(id) == "" || utf8.RuneCountInString(id) > maxLogIDChars ||
-		strings.ContainsFunc(id, isUnprintable) {
+	if !ok || !isPlain(id, maxLogIDChars) {
 		return "", errNoLogID
 	}
 	return id, nil
+}
+
+// parseFields returns the members of a verified answer that has no error code.
+func parseFields(body []byte) (map[string]json.RawMessage, error) {
+	// A map, because struct fields also match names in another case.
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || fields == nil {
+		return nil, errNoObject
+	}
+	if code := string(fields["code"]); code != "" && code != `""` && code != "null" {
+		return nil, errErrorCode
+	}
+	return fields, nil
+}
+
+// isPlain says that an id of the API's can be used: printable, not blank, of at most maxChars.
+func isPlain(id string, maxChars int) bool {
+	return strings.TrimSpace(id) != "" && utf8.RuneCountInString(id) <= maxChars &&
+		!strings.ContainsFunc(id, isUnprintable)
 }
 
 // parseError returns what can be read of an answer's body, bounded. Bodies may be empty, HTML, cut

@@ -1,7 +1,6 @@
 package wxclient
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -11,10 +10,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +26,6 @@ const (
 	idleTimeout = 5 * time.Second
 
 	maxHeaderBytes = 64 << 10
-	maxBodyBytes   = 1 << 20
 )
 
 // Config is what a [Client] is made of.
@@ -163,173 +159,5 @@ func (c *Client) HasBackup() bool { return c.bases[Backup] != nil }
 func (c *Client) Close() {
 	if c.own != nil {
 		c.own.CloseIdleConnections()
-	}
-}
-
-// Answer is a reply that the API took: its signature is verified and it has a log_id.
-type Answer struct {
-	LogID      string
-	RequestID  string // the Request-ID header; empty where there was none
-	HTTPStatus int
-}
-
-// Reply sends body, byte for byte, as the merchant's reply to the complaint, in exactly one request
-// with a fresh timestamp and nonce, and waits for the answer.
-//
-// Every error is an [*Error]. Faults that show before anything is sent have no Status and are not
-// Sent: a merchant that cannot sign is [ClassCredentials], a complaint id or body that cannot be sent
-// is [ClassRefused], a host that is not configured is [ClassHostFailed].
-//
-// Body must not be changed any more, not even after Reply has returned: of a call that timed out, the
-// connection may still be reading it.
-func (c *Client) Reply(ctx context.Context, host Host, m *Merchant, complaintID string, body []byte) (Answer, error) {
-	if ctx.Err() != nil {
-		// Whatever ended it, the host was not asked and is not to blame.
-		return Answer{}, &Error{Class: ClassCanceled, Host: host, Err: context.Cause(ctx)}
-	}
-	callCtx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
-	defer cancel()
-	var w wire
-	req, fault := c.newRequest(w.watch(callCtx), host, m, complaintID, body)
-	if fault != nil {
-		return Answer{}, fault
-	}
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return Answer{}, &Error{
-			Class: brokenClass(ctx), Host: host, Sent: w.sent(err), Err: brokenCause(ctx, callCtx, err),
-		}
-	}
-	defer resp.Body.Close() //nolint:errcheck // nothing is left to be learned from it
-
-	if class := classOf(resp.StatusCode); class != classNone {
-		return Answer{}, c.refusal(class, host, resp)
-	}
-	answer, err := readBody(resp)
-	if err != nil {
-		return Answer{}, &Error{
-			Class: brokenClass(ctx), Host: host, Sent: true, Status: resp.StatusCode, RequestID: requestID(resp.Header),
-			Err: fmt.Errorf("answer broke off: %w", brokenCause(ctx, callCtx, err)),
-		}
-	}
-	return c.judge(host, m, resp, answer)
-}
-
-// refusal makes the error of an answer that is no 2xx. Its body only adds to what the status says, so
-// one that breaks off, is too large or does not come in time is used as far as it goes.
-func (c *Client) refusal(class Class, host Host, resp *http.Response) *Error {
-	e := &Error{
-		Class: class, Host: host, Status: resp.StatusCode, Sent: true,
-		RequestID: requestID(resp.Header), RetryAfter: retryAfter(resp.Header, c.now()),
-	}
-	if resp.StatusCode < http.StatusOK {
-		// "101 Switching Protocols": what follows is not HTTP and may never end.
-		e.Err = errors.New("not a final HTTP answer")
-		return e
-	}
-	body, _ := readBody(resp)
-	e.Code, e.Message, e.Detail = parseError(body)
-	return e
-}
-
-// judge decides on a 2xx answer that was read to its end, or to the limit.
-func (c *Client) judge(host Host, m *Merchant, resp *http.Response, body []byte) (Answer, error) {
-	logID, err := c.logID(m, resp.Header, body)
-	if err == nil {
-		return Answer{LogID: logID, RequestID: requestID(resp.Header), HTTPStatus: resp.StatusCode}, nil
-	}
-	e := &Error{
-		Class: ClassUnknown, Host: host, Status: resp.StatusCode, Sent: true,
-		RequestID: requestID(resp.Header), Err: err,
-	}
-	if keyErr, ok := errors.AsType[*unknownKeyError](err); ok {
-		e.Class, e.KeyID = ClassUnknownKey, keyErr.id
-	}
-	e.Code, e.Message, e.Detail = parseError(body)
-	return Answer{}, e
-}
-
-// logID returns the log_id of an answer whose signature is good. The raw bytes are verified first:
-// nothing of an unverified answer is believed.
-func (c *Client) logID(m *Merchant, h http.Header, body []byte) (string, error) {
-	if len(body) > maxBodyBytes {
-		return "", errTooLarge
-	}
-	if err := verify(m, h, body, c.now()); err != nil {
-		return "", err
-	}
-	return parseLogID(body)
-}
-
-// readBody reads the answer's body, at most one byte more than maxBodyBytes, which tells a body that
-// is too large. What it returns with an error is what had come until then.
-func readBody(resp *http.Response) ([]byte, error) {
-	var buf bytes.Buffer
-	if n := resp.ContentLength; n > 0 {
-		buf.Grow(int(min(n, maxBodyBytes)) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBodyBytes+1))
-	return buf.Bytes(), err
-}
-
-// wire notes how far a request got on its way.
-type wire struct {
-	started   atomic.Bool
-	connected atomic.Bool
-}
-
-// watch returns a context that makes net/http report to w.
-//
-// GotConn is the border, not WroteHeaders or WroteRequest: it is called in the caller's goroutine
-// before the request is handed to the connection's writer. The later hooks run in that writer, and of
-// a call that times out at this moment they may come after RoundTrip has returned, with the request
-// on the wire and us believing otherwise.
-func (w *wire) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { w.started.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { w.connected.Store(true) },
-	})
-}
-
-// sent reports whether the request may have reached the API although RoundTrip failed with err. It
-// errs on the side of yes: a connection found dead before the first byte counts as sent.
-func (w *wire) sent(err error) bool {
-	if w.started.Load() {
-		return w.connected.Load()
-	}
-	// A transport that reports nothing. Only what can but happen before a request is written is taken
-	// for it.
-	var op *net.OpError
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
-		return false
-	case errors.As(err, &dns), errors.As(err, &cert), errors.As(err, &record):
-		return false
-	}
-	return true
-}
-
-// brokenClass tells a call that its caller gave up from one that the host failed. A deadline of the
-// caller's is a timeout like our own.
-func brokenClass(ctx context.Context) Class {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ClassCanceled
-	}
-	return ClassHostFailed
-}
-
-// brokenCause returns what ended a call without an answer: the end of a context before the fault of
-// the connection that it brought about.
-func brokenCause(ctx, callCtx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case callCtx.Err() != nil:
-		return context.Cause(callCtx)
-	default:
-		return quiet(err)
 	}
 }

@@ -2,6 +2,9 @@
 //
 //	POST {host}/v3/merchant-service/complaints-v2/{complaint_id}/response-immediate-service
 //
+// and two more for people: [Client.UploadImage] and [Client.History]. What is said here of a reply holds
+// for them too, with a media_id or a page of entries in the place of the log_id.
+//
 // It signs, sends, verifies the answer's signature and says what the call's end means. It keeps to
 // one request per call: it does not retry, does not wait, follows no redirect and chooses no host.
 // Those are the caller's, who reads [Error.Class] and [Error.Sent] for it.
@@ -25,8 +28,9 @@
 // net/http re-sends a request by itself when a reused connection turns out to be dead: always for
 // requests it deems idempotent, and for others where no byte was written and Request.GetBody can
 // make the body again. Here GetBody is nil and the method POST without an Idempotency-Key header, so
-// neither happens. The price is that a connection which the server closes at the very moment of
-// reuse ends the call as [ClassHostFailed]; the caller's next attempt uses another connection.
+// neither happens, but to the GET of a history, which changes nothing. The price is that a connection
+// which the server closes at the very moment of reuse ends the call as [ClassHostFailed]; the caller's
+// next attempt uses another connection.
 //
 // # Texts
 //

@@ -3,78 +3,71 @@ package wxclient
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 )
 
 const (
-	pathBefore = "/v3/merchant-service/complaints-v2/"
-	pathAfter  = "/response-immediate-service"
+	pathComplaints = "/v3/merchant-service/complaints-v2/"
 
 	// maxComplaintIDBytes is 64 characters of four bytes. Job validation counts the characters.
 	maxComplaintIDBytes = 256
+
+	jsonType = "application/json"
 )
 
-func (c *Client) newRequest(
-	ctx context.Context, host Host, m *Merchant, complaintID string, body []byte,
-) (*http.Request, *Error) {
-	fault := func(class Class, err error) (*http.Request, *Error) {
-		return nil, &Error{Class: class, Host: host, Err: err}
-	}
-	if host < 0 || host >= hostCount || c.bases[host] == nil {
-		return fault(ClassHostFailed, errors.New("host is not configured"))
-	}
-	if err := m.Validate(); err != nil {
-		return fault(ClassCredentials, err)
-	}
-	if err := checkReply(complaintID, body); err != nil {
-		return fault(ClassRefused, err)
-	}
+// outgoing is a request before it is signed.
+type outgoing struct {
+	method      string
+	path        escapedPath
+	query       string // as it is sent; empty for none
+	contentType string // empty for none
+	signed      []byte // what stands for the body in the signed message
+	body        []byte // nil for none
+	maxAnswer   int    // the most bytes of a 2xx that are read
+}
 
+// escapedPath is a path as it is and as it is written.
+type escapedPath struct{ plain, raw string }
+
+// complaintPath is the path of a complaint's call.
+func complaintPath(complaintID, call string) escapedPath {
+	return escapedPath{
+		plain: pathComplaints + complaintID + call,
+		raw:   pathComplaints + escapeSegment(complaintID) + call,
+	}
+}
+
+func (c *Client) newRequest(ctx context.Context, host Host, m *Merchant, out outgoing) (*http.Request, *Error) {
 	// RawPath is used by net/http only while it is an encoding of Path; both are set, and what will
 	// be written is asked of the URL itself, so that what is signed is what is sent.
 	u := &url.URL{
-		Scheme:  c.bases[host].Scheme,
-		Host:    c.bases[host].Host,
-		Path:    pathBefore + complaintID + pathAfter,
-		RawPath: pathBefore + escapeSegment(complaintID) + pathAfter,
+		Scheme: c.bases[host].Scheme, Host: c.bases[host].Host,
+		Path: out.path.plain, RawPath: out.path.raw, RawQuery: out.query,
 	}
-	authorization, err := c.authorize(m, http.MethodPost, u.RequestURI(), body)
+	authorization, err := c.authorize(m, out.method, u.RequestURI(), out.signed)
 	if err != nil {
-		return fault(ClassCredentials, err)
+		return nil, &Error{Class: ClassCredentials, Host: host, Err: err}
 	}
 	req := &http.Request{
-		Method: http.MethodPost,
+		Method: out.method,
 		URL:    u,
 		Header: http.Header{
-			"Accept":           {"application/json"},
+			"Accept":           {jsonType},
 			"Authorization":    {authorization},
-			"Content-Type":     {"application/json"},
 			"User-Agent":       {c.userAgent},
 			"Wechatpay-Serial": {m.AnswerKeyID},
 		},
+	}
+	if out.body != nil {
+		req.Header["Content-Type"] = []string{out.contentType}
 		// A bytes.Reader that net/http can recognise, so that head and body leave in one write. No
 		// GetBody: nothing but the caller sends a request again.
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)),
+		req.Body = io.NopCloser(bytes.NewReader(out.body))
+		req.ContentLength = int64(len(out.body))
 	}
 	return req.WithContext(ctx), nil
-}
-
-// checkReply refuses what job validation should not have let through.
-func checkReply(complaintID string, body []byte) error {
-	switch {
-	case complaintID == "" || complaintID == "." || complaintID == "..":
-		return fmt.Errorf("complaint id %q cannot be a path segment", complaintID)
-	case len(complaintID) > maxComplaintIDBytes:
-		return fmt.Errorf("complaint id of %d bytes, limit %d", len(complaintID), maxComplaintIDBytes)
-	case len(body) == 0:
-		return errors.New("empty body")
-	}
-	return nil
 }
 
 // escapeSegment percent-escapes everything but RFC 3986's unreserved characters. url.PathEscape

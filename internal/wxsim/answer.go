@@ -190,7 +190,8 @@ func (c *exchange) drop() {
 func (c *exchange) end(status int) {
 	c.call.Status = status
 	c.sim.ledger.end(c.call)
-	c.sim.cfg.Log.Debug().Str("host", string(c.call.Host)).Str("mchid", c.call.MchID).
-		Str("complaint_id", c.call.ComplaintID).Str("idempotent_id", c.call.IdempotentID).Int("http_status", status).
-		Str("error_code", c.call.Refused).Str("fault", string(c.call.Fault)).Int64("effect", c.call.Effect).Msg("call ended")
+	c.sim.cfg.Log.Debug().Str("host", string(c.call.Host)).Str("operation", string(c.call.Operation)).
+		Str("mchid", c.call.MchID).Str("complaint_id", c.call.ComplaintID).Str("idempotent_id", c.call.IdempotentID).
+		Int("http_status", status).Str("error_code", c.call.Refused).Str("fault", string(c.call.Fault)).
+		Int64("effect", c.call.Effect).Msg("call ended")
 }

@@ -66,6 +66,7 @@ func target(complaint string) string {
 type call struct {
 	method, target, body  string
 	signedTarget          string
+	signedBody            string // Instead of the body, where it is not empty.
 	mchID, serial         string
 	at                    time.Time
 	nonce                 string
@@ -97,8 +98,12 @@ func (c *call) sign(t testing.TB) {
 	if signed == "" {
 		signed = c.target
 	}
+	body := c.body
+	if c.signedBody != "" {
+		body = c.signedBody
+	}
 	at := strconv.FormatInt(c.at.Unix(), 10)
-	sum := sha256.Sum256([]byte(c.method + "\n" + signed + "\n" + at + "\n" + c.nonce + "\n" + c.body + "\n"))
+	sum := sha256.Sum256([]byte(c.method + "\n" + signed + "\n" + at + "\n" + c.nonce + "\n" + body + "\n"))
 	signature, err := rsa.SignPKCS1v15(nil, c.key, crypto.SHA256, sum[:])
 	require.NoError(t, err)
 	c.signature = base64.StdEncoding.EncodeToString(signature)

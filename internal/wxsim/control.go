@@ -31,6 +31,7 @@ type EffectsPage struct {
 //	POST   /faults   one fault or an array, behind the others
 //	DELETE /faults   no faults; ?name=N removes only those of that name
 //	GET    /effects  ?idempotent_id= ?complaint_id= ?mchid= ?after=SEQUENCE ?limit=1000
+//	GET    /media    the latest uploads
 //	GET    /calls    the latest calls
 //	GET    /stats    the counters
 //
@@ -43,6 +44,7 @@ func (s *Sim) ControlHandler() http.Handler {
 	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) { s.controlFaults(w, r, s.Add) })
 	mux.HandleFunc("DELETE /faults", s.controlDelete)
 	mux.HandleFunc("GET /effects", s.controlEffects)
+	mux.HandleFunc("GET /media", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Media()) })
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Calls()) })
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Stats()) })
 	return http.NewCrossOriginProtection().Handler(mux)
@@ -51,9 +53,10 @@ func (s *Sim) ControlHandler() http.Handler {
 func controlHelp(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	b.WriteString("GET /faults, PUT or POST /faults (one or an array), DELETE /faults[?name=N],\n" +
-		"GET /effects?idempotent_id=&complaint_id=&mchid=&after=&limit=, GET /calls, GET /stats\n\n" +
-		"A fault: {\"kind\": K, \"name\", \"host\": \"primary\"|\"backup\", \"mchid\", \"complaint_id\",\n" +
-		"\"idempotent_id\", \"probability\": 0..1, \"count\": N, \"for\": \"30s\"} and the kind's own fields:\n\n")
+		"GET /effects?idempotent_id=&complaint_id=&mchid=&after=&limit=, GET /media, GET /calls, GET /stats\n\n" +
+		"A fault: {\"kind\": K, \"name\", \"host\": \"primary\"|\"backup\",\n" +
+		"\"operation\": \"reply\"|\"upload\"|\"history\", \"mchid\", \"complaint_id\", \"idempotent_id\",\n" +
+		"\"probability\": 0..1, \"count\": N, \"for\": \"30s\"} and the kind's own fields:\n\n")
 	for _, k := range Kinds() {
 		fmt.Fprintf(&b, "%-18s %s\n", k.Kind, k.Does)
 		if len(k.Fields) > 0 {

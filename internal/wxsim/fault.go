@@ -62,7 +62,7 @@ func Kinds() []KindInfo {
 		{KindMissingSignature, "takes effect; no Wechatpay-* headers", nil},
 		{KindUnknownKey, "takes effect; signed with a key id that nobody has", []string{"key_id"}},
 		{KindSignTest, "takes effect; the signature is the API's WECHATPAY/SIGNTEST/ probe", nil},
-		{KindNoLogID, "takes effect; a well-signed body without log_id", []string{"body"}},
+		{KindNoLogID, "takes effect; a well-signed body without log_id (nor media_id, nor entries)", []string{"body"}},
 		{KindGarbageBody, "takes effect; a well-signed body that is not JSON", nil},
 		{KindHugeBody, "takes effect; a well-signed body of bytes (2 MiB), its log_id last", []string{"bytes"}},
 		{KindTextBody, "takes effect; a well-signed body of text/plain", []string{"body"}},
@@ -82,10 +82,11 @@ type Fault struct {
 	Name string `json:"name,omitempty"` // For Remove; need not be unique.
 
 	// Which calls: an empty field matches every call.
-	Host         Host   `json:"host,omitempty"`
-	MchID        string `json:"mchid,omitempty"`
-	ComplaintID  string `json:"complaint_id,omitempty"`
-	IdempotentID string `json:"idempotent_id,omitempty"`
+	Host         Host      `json:"host,omitempty"`
+	Operation    Operation `json:"operation,omitempty"`
+	MchID        string    `json:"mchid,omitempty"`
+	ComplaintID  string    `json:"complaint_id,omitempty"`
+	IdempotentID string    `json:"idempotent_id,omitempty"`
 
 	// How often: Probability (0 is always) of the matching calls, and no more than Count (0 is no limit)
 	// of them. In what Faults returns, Count is what is left.
@@ -184,6 +185,9 @@ func (f Fault) validateScope() []error {
 	if f.Host != "" && f.Host != Primary && f.Host != Backup {
 		faults = append(faults, fmt.Errorf("host %q: want primary, backup, or none for both", f.Host))
 	}
+	if f.Operation != "" && !slices.Contains(Operations(), f.Operation) {
+		faults = append(faults, fmt.Errorf("operation %q: want reply, upload, history, or none for all", f.Operation))
+	}
 	if f.Probability < 0 || f.Probability > 1 {
 		faults = append(faults, fmt.Errorf("probability %v: want 0 to 1", f.Probability))
 	}
@@ -193,10 +197,10 @@ func (f Fault) validateScope() []error {
 	if f.For < 0 || f.Delay < 0 || f.Jitter < 0 || f.Window < 0 {
 		faults = append(faults, errors.New("for, delay, jitter, window: must not be negative"))
 	}
-	scoped := f.MchID != "" || f.ComplaintID != "" || f.IdempotentID != "" || f.Probability != 0 || f.Count != 0
+	scoped := f.Operation != "" || f.MchID != "" || f.ComplaintID != "" || f.IdempotentID != "" || f.Probability != 0 || f.Count != 0
 	if f.Kind == KindDown && scoped {
 		faults = append(faults, errors.New(
-			"mchid, complaint_id, idempotent_id, probability, count: a host is down for all calls"))
+			"operation, mchid, complaint_id, idempotent_id, probability, count: a host is down for all calls"))
 	}
 	return faults
 }

@@ -21,6 +21,7 @@ func (a *active) spent() bool { return a.Count > 0 && a.left == 0 }
 func (a *active) matches(c Call) bool {
 	return !a.spent() &&
 		(a.Host == "" || a.Host == c.Host) &&
+		(a.Operation == "" || a.Operation == c.Operation) &&
 		(a.MchID == "" || a.MchID == c.MchID) &&
 		(a.ComplaintID == "" || a.ComplaintID == c.ComplaintID) &&
 		(a.IdempotentID == "" || a.IdempotentID == c.IdempotentID)

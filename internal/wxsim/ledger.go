@@ -3,6 +3,7 @@ package wxsim
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"sync"
@@ -28,7 +29,8 @@ type Call struct {
 	Sequence     int64     `json:"sequence"` // From 1, in the order in which calls arrived.
 	Time         time.Time `json:"time"`
 	Host         Host      `json:"host"`
-	MchID        string    `json:"mchid"` // This and the ids below are empty where a check failed before they were known.
+	Operation    Operation `json:"operation"` // Empty where the target is none of the API's.
+	MchID        string    `json:"mchid"`     // This and the ids below are empty where a check failed before they were known.
 	ComplaintID  string    `json:"complaint_id"`
 	IdempotentID string    `json:"idempotent_id"`
 	Status       int       `json:"status"`  // 0: no answer.
@@ -54,6 +56,8 @@ type Stats struct {
 	Repeats     int64              `json:"repeats"`   // Calls that repeated an effect with the same body.
 	Conflicts   int64              `json:"conflicts"` // Calls that used an id again with another body or complaint.
 	Forgotten   int64              `json:"forgotten"` // Effects dropped because of Config.MaxEffects.
+	Uploads     int64              `json:"uploads"`   // Images that were taken.
+	Histories   int64              `json:"histories"` // Pages of histories that were made.
 	Refused     map[string]int64   `json:"refused"`   // By code, what the checks refused: mistakes of a client.
 	Faults      map[Kind]int64     `json:"faults"`    // Calls whose fate a fault decided.
 	Hosts       map[Host]HostStats `json:"hosts"`
@@ -78,16 +82,20 @@ type ledger struct {
 	mu       sync.Mutex
 	byKey    map[effectKey]*effect
 	effects  *ring[*effect]
+	bodies   *bodies
+	media    *ring[Media]
 	calls    *ring[Call]
 	stats    Stats
 	sequence int64
 }
 
-func newLedger(maxEffects, maxCalls int) *ledger {
+func newLedger(cfg Config) *ledger {
 	return &ledger{
 		byKey:   map[effectKey]*effect{},
-		effects: newRing[*effect](maxEffects),
-		calls:   newRing[Call](maxCalls),
+		effects: newRing[*effect](cfg.MaxEffects),
+		bodies:  newBodies(cfg.MaxMessageBytes),
+		media:   newRing[Media](cfg.MaxMedia),
+		calls:   newRing[Call](cfg.MaxCalls),
 		stats: Stats{
 			Refused: map[string]int64{},
 			Faults:  map[Kind]int64{},
@@ -107,6 +115,20 @@ func (l *ledger) begin(host Host, now time.Time) Call {
 	l.stats.MaxInFlight = max(l.stats.MaxInFlight, l.stats.InFlight)
 	l.onHost(host, func(h *HostStats) { h.Calls++ })
 	return Call{Sequence: l.stats.Calls, Time: now, Host: host}
+}
+
+// count changes the counters.
+func (l *ledger) count(change func(*Stats)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.stats)
+}
+
+// message returns the message of an effect, nil where it is not kept any more.
+func (l *ledger) message(sequence int64) json.RawMessage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bodies.message(sequence)
 }
 
 func (l *ledger) leave() {
@@ -146,7 +168,8 @@ func (l *ledger) onHost(host Host, change func(*HostStats)) {
 
 // record makes the call's effect or finds the one that its id already has. On a conflict the answer
 // is the first effect's log_id too; whether it is given out is the caller's choice.
-func (l *ledger) record(c *Call, sum [sha256.Size]byte) (logID string, conflict bool) {
+func (l *ledger) record(c *Call, body []byte) (logID string, conflict bool) {
+	sum := sha256.Sum256(body)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := effectKey{mchID: c.MchID, idempotentID: c.IdempotentID}
@@ -154,6 +177,7 @@ func (l *ledger) record(c *Call, sum [sha256.Size]byte) (logID string, conflict 
 	switch {
 	case !known:
 		e = l.add(c, key, sum)
+		l.bodies.keep(e.Sequence, body)
 	case e.sum != sum || e.ComplaintID != c.ComplaintID:
 		e.Conflicts++
 		l.stats.Conflicts++

@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -18,60 +17,68 @@ import (
 )
 
 const (
-	pathPrefix = "/v3/merchant-service/complaints-v2/"
-	pathSuffix = "/response-immediate-service"
-	scheme     = "WECHATPAY2-SHA256-RSA2048"
+	scheme = "WECHATPAY2-SHA256-RSA2048"
 
 	maxBodyBytes      = 1 << 20
+	maxUploadBytes    = 3 << 20 // Of an upload, so that an image that is too large is told from no image.
 	maxComplaintID    = 64
 	maxClockDeviation = 5 * time.Minute
 )
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	limit := int64(maxBodyBytes)
+	if r.URL.Path == pathUpload {
+		limit = maxUploadBytes
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return nil, fmt.Errorf("request body: %w", err)
 	}
 	return body, nil
 }
 
+// request is what the checks look at and find out.
+type request struct {
+	*http.Request
+	body   []byte
+	signed []byte // What stands for the body in the signed message.
+	call   *Call
+	upload upload // Of OperationUpload.
+	page   page   // Of OperationHistory.
+}
+
 // check refuses what the API would refuse, and fills in whose call it is as far as it got.
-func (s *Sim) check(r *http.Request, body []byte, c *Call) *answer {
-	steps := []func(*http.Request, []byte, *Call) *answer{
-		checkTarget, checkHeaders, s.checkAuthorization, s.checkAnswerKey, checkComplaintID, s.checkBody,
+func (s *Sim) check(r *request) *answer {
+	if refusal := checkTarget(r); refusal != nil {
+		return refusal
 	}
-	for _, step := range steps {
-		if refusal := step(r, body, c); refusal != nil {
+	for _, step := range s.steps(r.call.Operation) {
+		if refusal := step(r); refusal != nil {
 			return refusal
 		}
 	}
 	return nil
 }
 
-func checkTarget(r *http.Request, _ []byte, c *Call) *answer {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	escaped, ok := strings.CutPrefix(path, pathPrefix)
-	if ok {
-		escaped, ok = strings.CutSuffix(escaped, pathSuffix)
+func (s *Sim) steps(o Operation) []func(*request) *answer {
+	switch o {
+	case OperationUpload:
+		return []func(*request) *answer{
+			checkHeaders, checkMultipart, s.checkAuthorization, s.checkAnswerKey, checkImage,
+		}
+	case OperationHistory:
+		return []func(*request) *answer{
+			checkHeaders, checkNoBody, s.checkAuthorization, s.checkAnswerKey, checkComplaintID, checkPage,
+		}
+	case OperationReply:
 	}
-	if !ok || strings.Contains(escaped, "/") {
-		a := errorAnswer(http.StatusNotFound, codeNotFound, "请求的资源不存在", nil)
-		return &a
+	return []func(*request) *answer{
+		checkHeaders, checkJSON, s.checkAuthorization, s.checkAnswerKey, checkComplaintID, s.checkBody,
 	}
-	if r.Method != http.MethodPost {
-		a := errorAnswer(http.StatusMethodNotAllowed, codeInvalidRequest, "不支持的HTTP方法", nil)
-		return &a
-	}
-	id, err := url.PathUnescape(escaped)
-	if err != nil {
-		a := complaintIDRefusal(escaped, "percent-escape is broken")
-		return &a
-	}
-	c.ComplaintID = id
-	return nil
 }
 
-func checkComplaintID(_ *http.Request, _ []byte, c *Call) *answer {
+func checkComplaintID(r *request) *answer {
+	c := r.call
 	var issue string
 	switch n := utf8.RuneCountInString(c.ComplaintID); {
 	case !utf8.ValidString(c.ComplaintID):
@@ -92,11 +99,16 @@ func complaintIDRefusal(value, issue string) answer {
 		&errorDetail{Field: "complaint_id", Value: short(value), Issue: issue, Location: "url"})
 }
 
-func checkHeaders(r *http.Request, _ []byte, _ *Call) *answer {
+func checkHeaders(r *request) *answer {
 	if r.Header.Get("Accept") == "" || r.Header.Get("User-Agent") == "" {
 		a := errorAnswer(http.StatusBadRequest, codeInvalidRequest, "Http头缺少Accept或User-Agent", nil)
 		return &a
 	}
+	return nil
+}
+
+func checkJSON(r *request) *answer {
+	r.signed = r.body
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		a := errorAnswer(http.StatusBadRequest, codeInvalidRequest, "Http头Content-Type必须为application/json",
@@ -106,7 +118,7 @@ func checkHeaders(r *http.Request, _ []byte, _ *Call) *answer {
 	return nil
 }
 
-func (s *Sim) checkAuthorization(r *http.Request, body []byte, c *Call) *answer {
+func (s *Sim) checkAuthorization(r *request) *answer {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
 		return unauthorized("Authorization", fmt.Sprintf("%d Authorization headers, want one", len(values)),
@@ -120,7 +132,7 @@ func (s *Sim) checkAuthorization(r *http.Request, body []byte, c *Call) *answer 
 	if !known {
 		return unauthorized("mchid", "unknown merchant", "商户号不存在")
 	}
-	c.MchID = auth.mchID
+	r.call.MchID = auth.mchID
 	if auth.serial != merchant.Serial {
 		return unauthorized("serial_no", "not this merchant's certificate", "商户证书序列号有误。请使用签名私钥匹配的证书序列号")
 	}
@@ -128,7 +140,7 @@ func (s *Sim) checkAuthorization(r *http.Request, body []byte, c *Call) *answer 
 		return unauthorized("timestamp", "deviates by more than 5 minutes",
 			"Http头Authorization中的timestamp与发起请求的时间不得超过5分钟")
 	}
-	return auth.verify(merchant.Key, r.Method, r.RequestURI, body)
+	return auth.verify(merchant.Key, r.Method, r.RequestURI, r.signed)
 }
 
 type authorization struct {
@@ -196,7 +208,7 @@ func (a *authorization) verify(key *rsa.PublicKey, method, target string, body [
 	return &refusal
 }
 
-func (s *Sim) checkAnswerKey(r *http.Request, _ []byte, _ *Call) *answer {
+func (s *Sim) checkAnswerKey(r *request) *answer {
 	if got := r.Header.Get("Wechatpay-Serial"); got != s.cfg.AnswerKeyID {
 		a := errorAnswer(http.StatusBadRequest, codeParam, "平台证书序列号Wechatpay-Serial错误",
 			&errorDetail{Field: "Wechatpay-Serial", Value: short(got), Issue: "unknown key id", Location: "header"})
@@ -205,13 +217,13 @@ func (s *Sim) checkAnswerKey(r *http.Request, _ []byte, _ *Call) *answer {
 	return nil
 }
 
-func (s *Sim) checkBody(_ *http.Request, body []byte, c *Call) *answer {
-	reply, problem := s.body.read(body, s.cfg.Lenient)
+func (s *Sim) checkBody(r *request) *answer {
+	reply, problem := s.body.read(r.body, s.cfg.Lenient)
 	if problem != nil {
 		a := errorAnswer(http.StatusBadRequest, codeParam, "参数错误:"+problem.field,
 			&errorDetail{Field: problem.field, Value: problem.value, Issue: problem.issue, Location: "body"})
 		return &a
 	}
-	c.IdempotentID = reply.member("idempotent_id").text
+	r.call.IdempotentID = reply.member("idempotent_id").text
 	return nil
 }

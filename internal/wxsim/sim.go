@@ -3,7 +3,6 @@ package wxsim
 import (
 	"context"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,6 +57,15 @@ type Config struct {
 	MaxEffects int
 	// MaxCalls bounds the calls that Calls returns, the latest ones. Default 10,000.
 	MaxCalls int
+	// MaxMessageBytes bounds the bodies of replies that are kept, so that a history can show their
+	// messages: the latest ones. Default 8 MiB; a history shows older effects without their message.
+	MaxMessageBytes int
+	// MaxMedia bounds the uploads that are remembered, the latest ones. Their bytes are not kept.
+	// Default 1,000.
+	MaxMedia int
+	// MaxHistoryBytes is the largest page of a history; one that would be larger is refused, as the API
+	// does. Default 1 MiB.
+	MaxHistoryBytes int
 	// Conflict is the rule for a repeat with another body. Default ConflictRefuse.
 	Conflict ConflictRule
 	// Lenient lets unknown members, unknown enum values and characters outside the Basic Multilingual
@@ -68,19 +76,30 @@ type Config struct {
 }
 
 const (
-	defaultMaxEffects = 500_000
-	defaultMaxCalls   = 10_000
+	defaultMaxEffects      = 500_000
+	defaultMaxCalls        = 10_000
+	defaultMaxMessageBytes = 8 << 20
+	defaultMaxMedia        = 1_000
+	defaultMaxHistoryBytes = 1 << 20
 )
 
 func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.MaxEffects == 0 {
-		c.MaxEffects = defaultMaxEffects
-	}
-	if c.MaxCalls == 0 {
-		c.MaxCalls = defaultMaxCalls
+	for _, d := range []struct {
+		value     *int
+		otherwise int
+	}{
+		{&c.MaxEffects, defaultMaxEffects},
+		{&c.MaxCalls, defaultMaxCalls},
+		{&c.MaxMessageBytes, defaultMaxMessageBytes},
+		{&c.MaxMedia, defaultMaxMedia},
+		{&c.MaxHistoryBytes, defaultMaxHistoryBytes},
+	} {
+		if *d.value == 0 {
+			*d.value = d.otherwise
+		}
 	}
 	if c.Conflict == "" {
 		c.Conflict = ConflictRefuse
@@ -102,8 +121,9 @@ func (c Config) validate() error {
 	if c.AnswerKeyID == "" || c.AnswerKey == nil {
 		faults = append(faults, errors.New("answer key: both id and key are needed"))
 	}
-	if c.MaxEffects < 0 || c.MaxCalls < 0 {
-		faults = append(faults, errors.New("max effects, max calls: must not be negative"))
+	if min(c.MaxEffects, c.MaxCalls, c.MaxMessageBytes, c.MaxMedia, c.MaxHistoryBytes) < 0 {
+		faults = append(faults, errors.New(
+			"max effects, max calls, max message bytes, max media, max history bytes: must not be negative"))
 	}
 	if c.Conflict != ConflictRefuse && c.Conflict != ConflictSameLogID {
 		faults = append(faults, fmt.Errorf("conflict: unknown rule %q", c.Conflict))
@@ -139,7 +159,7 @@ func New(cfg Config) (*Sim, error) {
 	return &Sim{
 		cfg:     cfg,
 		body:    replySchema(),
-		ledger:  newLedger(cfg.MaxEffects, cfg.MaxCalls),
+		ledger:  newLedger(cfg),
 		faults:  newFaultSet(d, cfg.Now),
 		dice:    d,
 		closing: make(chan struct{}),
@@ -203,21 +223,21 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, host Host) {
 		c.refuse(errorAnswer(http.StatusBadRequest, codeParam, "请求体过大或不完整", nil))
 		return
 	}
-	if refusal := s.check(r, body, &c.call); refusal != nil {
+	c.asked = request{Request: r, body: body, call: &c.call}
+	if refusal := s.check(&c.asked); refusal != nil {
 		c.refuse(*refusal)
 		return
 	}
-	c.body = body
 	c.run(s.faults.decide(c.call))
 }
 
 // exchange is one call that has been let in, with its answer to be.
 type exchange struct {
-	sim  *Sim
-	w    http.ResponseWriter
-	r    *http.Request
-	body []byte
-	call Call
+	sim   *Sim
+	w     http.ResponseWriter
+	r     *http.Request
+	asked request
+	call  Call
 }
 
 func (c *exchange) run(d decision) {
@@ -234,7 +254,7 @@ func (c *exchange) run(d decision) {
 		c.misbehave(d.fault, nil)
 		return
 	}
-	logID, refusal := c.takeEffect()
+	body, refusal := c.takeEffect()
 	if !c.sim.sleep(c.r.Context(), d.after) {
 		c.drop()
 		return
@@ -243,20 +263,28 @@ func (c *exchange) run(d decision) {
 	case refusal != nil:
 		c.write(*refusal, signing{})
 	case d.fault != nil:
-		c.misbehave(d.fault, logIDBody(logID))
+		c.misbehave(d.fault, body)
 	default:
-		c.write(jsonAnswer(http.StatusOK, logIDBody(logID)), signing{})
+		c.write(jsonAnswer(http.StatusOK, body), signing{})
 	}
 }
 
-func (c *exchange) takeEffect() (logID string, refusal *answer) {
-	logID, conflict := c.sim.ledger.record(&c.call, sha256.Sum256(c.body))
+// takeEffect does what the call is for, and returns its right answer's body.
+func (c *exchange) takeEffect() (body []byte, refusal *answer) {
+	switch c.call.Operation {
+	case OperationUpload:
+		return mediaBody(c.sim.ledger.keep(&c.call, c.asked.upload)), nil
+	case OperationHistory:
+		return c.sim.history(&c.call, c.asked.page)
+	case OperationReply:
+	}
+	logID, conflict := c.sim.ledger.record(&c.call, c.asked.body)
 	if conflict && c.sim.cfg.Conflict == ConflictRefuse {
 		a := errorAnswer(http.StatusBadRequest, codeInvalidRequest, "idempotent_id已被使用,且请求参数与首次请求不一致",
 			&errorDetail{Field: "/idempotent_id", Issue: "used before with another body", Location: "body"})
-		return "", &a
+		return nil, &a
 	}
-	return logID, nil
+	return logIDBody(logID), nil
 }
 
 // sleep waits and reports whether the call should go on; it should not when its client has left.
