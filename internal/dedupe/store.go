@@ -30,13 +30,14 @@ const (
 	opReturnPace  = "return_pace"
 	opPing        = "ping"
 	opEviction    = "eviction"
+	opInspect     = "inspect"
 )
 
 // Ops lists every step, for metrics that are to show zeros.
 func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
-		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction,
+		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction, opInspect,
 	}
 }
 
