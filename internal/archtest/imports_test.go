@@ -17,8 +17,8 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "kafkaio", "ops", "outcome", "rebuild", "topics",
-		"wxclient", "wxsim",
+		"app", "config", "deadletter", "dedupe", "demo", "devstack", "doctor", "job", "kafkaio", "ops", "outcome", "rebuild",
+		"topics", "wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
+	"internal/doctor":            {"config", "dedupe", "kafkaio", "topics", "wxclient"},
 	"internal/topics":            {"config", "job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},

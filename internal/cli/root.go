@@ -81,6 +81,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newDedupeCommand(s),
 		newHoldsCommand(s),
 		newTopicsCommand(s),
+		newDoctorCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
 		newVersionCommand(s),

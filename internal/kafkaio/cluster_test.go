@@ -243,6 +243,26 @@ func shortly(t *testing.T) context.Context {
 	return ctx
 }
 
+// TestGroupWaitsForItsCoordinator holds that a group whose coordinator is on the move is no fault.
+func TestGroupWaitsForItsCoordinator(t *testing.T) {
+	t.Parallel()
+	k := stacktest.NewKafka(t, map[string]int{"read": 1})
+	broker := k.Embedded("to move a coordinator").Cluster()
+	for _, key := range []kmsg.Key{kmsg.DescribeGroups, kmsg.OffsetFetch} {
+		broker.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.NotCoordinator, Count: 2})
+	}
+	got, err := k.Product().Group(t.Context(), "readers")
+	require.NoError(t, err)
+	require.Equal(t, kafkaio.GroupDead, got.State)
+	at, err := k.Product().GroupOffsets(t.Context(), "readers", map[string]int{k.Topic("read"): 1})
+	require.NoError(t, err)
+	require.Equal(t, int64(-1), at[0].Committed)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = faulty(t, kmsg.DescribeGroups, kerr.NotCoordinator).Group(ctx, "readers")
+	require.ErrorContains(t, err, "Not Coordinator", "and says what it waited for")
+}
+
 // TestGroupErrorsArePassedOn holds that what brokers refuse is not taken for a group that is not there.
 func TestGroupErrorsArePassedOn(t *testing.T) {
 	t.Parallel()

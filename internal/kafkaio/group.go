@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/describegroups"
@@ -27,8 +28,17 @@ type Group struct {
 	Foreign bool
 }
 
-// Group asks for the state of a consumer group. One that there is not is GroupDead.
-func (c *Client) Group(ctx context.Context, name string) (Group, error) {
+// Group asks for the state of a consumer group. One that there is not is GroupDead. Where its coordinator
+// is just moving, or is chosen for the first time, it asks again until ctx ends.
+func (c *Client) Group(ctx context.Context, name string) (group Group, err error) {
+	err = settled(ctx, func() error {
+		group, err = c.group(ctx, name)
+		return err
+	})
+	return group, err
+}
+
+func (c *Client) group(ctx context.Context, name string) (Group, error) {
 	m, err := c.roundTrip(ctx, &describegroups.Request{Groups: []string{name}})
 	if err != nil {
 		return Group{}, fmt.Errorf("group %s: %w", name, err)
@@ -64,6 +74,23 @@ func (c *Client) listed(ctx context.Context, name string) (bool, string) {
 	return false, ""
 }
 
+// settled does something until it fails for another reason than a coordinator on the move, or ctx ends.
+func settled(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		moving := errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupLoadInProgress) ||
+			errors.Is(err, kafka.GroupCoordinatorNotAvailable)
+		if !moving {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(spanRetry):
+		}
+	}
+}
+
 // PartitionOffsets is where a group is in a partition.
 type PartitionOffsets struct {
 	Topic      string
@@ -85,7 +112,7 @@ func (p PartitionOffsets) Lost() int64 {
 
 // GroupOffsets tells where a group is in topics, of which it is given the numbers of partitions. The
 // result is sorted. What is committed is asked first: what comes in meanwhile makes the lag too large
-// and never too small.
+// and never too small. It waits for a coordinator as Group does.
 func (c *Client) GroupOffsets(ctx context.Context, group string, topics map[string]int) ([]PartitionOffsets, error) {
 	wanted, bounds := map[string][]int{}, map[string][]kafka.OffsetRequest{}
 	for topic, partitions := range topics {
@@ -94,7 +121,11 @@ func (c *Client) GroupOffsets(ctx context.Context, group string, topics map[stri
 			bounds[topic] = append(bounds[topic], kafka.FirstOffsetOf(id), kafka.LastOffsetOf(id))
 		}
 	}
-	committed, err := c.committed(ctx, group, wanted)
+	var committed map[string]map[int]int64
+	err := settled(ctx, func() (err error) {
+		committed, err = c.committed(ctx, group, wanted)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

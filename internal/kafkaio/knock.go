@@ -46,17 +46,17 @@ func (c *Client) Knock(ctx context.Context, address string) error {
 	defer conn.Close() //nolint:errcheck // it has served
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
-			return fmt.Errorf("%s: %w", address, err)
+			return err //nolint:wrapcheck // a net.Conn's own
 		}
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // a read does not know of ctx
 	m, err := protocol.NewConn(conn, clientID).RoundTrip(&apiversions.Request{})
 	if err != nil {
-		return fmt.Errorf("%s: %w", address, err)
+		return fmt.Errorf("ask for its versions: %w", err)
 	}
 	res := m.(*apiversions.Response)
 	if res.ErrorCode != 0 {
-		return fmt.Errorf("%s: %w", address, kafka.Error(res.ErrorCode))
+		return fmt.Errorf("ask for its versions: %w", kafka.Error(res.ErrorCode))
 	}
 	return speaks(res.ApiKeys)
 }
