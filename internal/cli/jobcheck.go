@@ -84,6 +84,7 @@ func (r *jobReader) read(line int64, value []byte) (j *readJob, problems []job.P
 type jobCheck struct {
 	reader *jobReader
 	w      io.Writer
+	asJSON bool
 	from   int64 // the first line to be produced
 
 	seen     map[[16]byte]seenJob
@@ -102,8 +103,11 @@ type seenJob struct {
 	line    int64
 }
 
-func newJobCheck(reader *jobReader, w io.Writer, from int64) *jobCheck {
-	return &jobCheck{reader: reader, w: w, from: from, seen: map[[16]byte]seenJob{}, largest: map[string]int{}}
+func newJobCheck(reader *jobReader, s *state, from int64) *jobCheck {
+	return &jobCheck{
+		reader: reader, w: s.stderr, asJSON: s.output == outputJSON, from: from,
+		seen: map[[16]byte]seenJob{}, largest: map[string]int{},
+	}
 }
 
 func (c *jobCheck) look(line int64, value []byte) error {
@@ -124,11 +128,30 @@ func (c *jobCheck) look(line int64, value []byte) error {
 	c.invalid++
 	c.problems += int64(len(problems) + omitted)
 	c.notAJob = c.notAJob || value != nil && (value[0] != '{' || !json.Valid(value))
+	return c.tell(line, problems, omitted)
+}
+
+// problemRow is a line of stderr with -o json.
+type problemRow struct {
+	Line    int64  `json:"line"`
+	Pointer string `json:"pointer"` // empty: the whole value
+	Problem string `json:"problem"`
+}
+
+// tell lists problems of a line.
+func (c *jobCheck) tell(line int64, problems []job.Problem, omitted int) error {
 	var b strings.Builder
 	for _, p := range problems {
+		if c.asJSON {
+			_ = encodeJSON(&b, problemRow{line, p.Pointer, p.Rule}) // it writes to memory
+			continue
+		}
 		fmt.Fprintf(&b, "line %d: %s\n", line, p)
 	}
-	if omitted > 0 {
+	switch {
+	case omitted > 0 && c.asJSON:
+		_ = encodeJSON(&b, problemRow{line, "", fmt.Sprintf("and %d more problems", omitted)})
+	case omitted > 0:
 		fmt.Fprintf(&b, "line %d: and %d more problems\n", line, omitted)
 	}
 	if _, err := io.WriteString(c.w, b.String()); err != nil {

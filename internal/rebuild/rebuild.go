@@ -38,7 +38,7 @@ type Claims interface {
 // Config says what is read and restored. Everything but DryRun and Progress is needed.
 type Config struct {
 	Outcomes kafkaio.SpanReader // a *kafkaio.Client
-	Spans    []kafkaio.Span // of the topic of outcomes
+	Spans    []kafkaio.Span     // of the topic of outcomes
 	Claims   Claims
 	// DryRun only counts what would be restored. A success whose outcome is there twice counts twice.
 	DryRun bool
