@@ -77,6 +77,8 @@ func (l leakChecked) Run() (status int) {
 //	    stops a part of the stack for good
 //	flushredis
 //	    makes Redis forget everything
+//	skewedhost DURATION
+//	    puts a host in the primary's place whose clock is so far ahead of ours
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -109,6 +111,7 @@ func TestScripts(t *testing.T) {
 			"records":    scriptRecords,
 			"down":       scriptDown,
 			"flushredis": scriptFlushRedis,
+			"skewedhost": scriptSkewedHost,
 		},
 	})
 }
