@@ -35,7 +35,8 @@ func TestDoctorTable(t *testing.T) {
 	s.isTerminal = func(any) bool { return true }
 	p = &doctorPrinter{s: s, problems: true, counts: map[doctor.Status]int{}}
 	require.NoError(t, p.group(doctorSample))
-	require.Equal(t, "Kafka\n  \x1b[1;31mfailed\x1b[0m   topic \\x1b[2Jjobs  a\\nb\n                              -> make \\ait\n", stdout.String())
+	require.Equal(t,
+		"Kafka\n  \x1b[1;31mfailed\x1b[0m   topic \\x1b[2Jjobs  a\\nb\n                              -> make \\ait\n", stdout.String())
 
 	s, stdout, _ = newTestState()
 	s.isTerminal, s.env = func(any) bool { return true }, []string{"NO_COLOR=1"}

@@ -60,7 +60,8 @@ func TestInspect(t *testing.T) {
 
 func TestInspectFindsWhatIsOff(t *testing.T) {
 	t.Parallel()
-	nodes, err := dedupetest.Store(t, telling(t, "redis_version:7.2.4\r\nvalkey_version:8.1.0\r\naof_enabled:0\r\n", ""), nil).Inspect(t.Context())
+	nodes, err := dedupetest.Store(t, telling(t, "redis_version:7.2.4\r\nvalkey_version:8.1.0\r\naof_enabled:0\r\n", ""),
+		nil).Inspect(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "valkey 8.1.0", nodes[0].Version)
 	require.Equal(t, "off", nodes[0].AppendOnly)

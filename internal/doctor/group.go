@@ -46,8 +46,9 @@ func judgeGroup(l *list, name string, group kafkaio.Group, partitions int) {
 	const other = "give the workers another kafka-group"
 	switch {
 	case group.Foreign:
-		l.failed(checkGroup, fmt.Sprintf("%s is a group of a protocol that workers do not speak (its type is %q)", name, group.Protocol),
-			other+", or let its members leave it")
+		l.failed(checkGroup, fmt.Sprintf("%s is a group of a protocol that workers do not speak (its type is %q): while it has members "+
+			"no worker can join, and whether it has any shows only in that protocol", name, group.Protocol),
+			other+", or let its members leave it; workers can join it when it is empty")
 	case group.Protocol != "" && group.Protocol != consumerProtocol:
 		l.failed(checkGroup, fmt.Sprintf("%s is a group of type %q, and not of consumers", name, group.Protocol), other)
 	case group.State == kafkaio.GroupDead:

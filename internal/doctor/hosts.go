@@ -24,7 +24,8 @@ func (c Config) hosts(ctx context.Context) []Result {
 	api, err := c.API()
 	if err != nil {
 		l.failed("primary", err.Error(), "check primary-url, backup-url and api-ca-file")
-		l.skipped("there is no client for the hosts", "primary certificate", "primary clock", "backup", "backup certificate", "backup clock")
+		l.skipped("there is no client for the hosts", "primary certificate", "primary clock", "backup", "backup certificate",
+			"backup clock")
 		return l
 	}
 	defer api.Close()
@@ -98,7 +99,8 @@ func (c Config) certificate(l *list, name string, s wxclient.Sight) {
 	}
 	cert := s.TLS.PeerCertificates[0]
 	left := cert.NotAfter.Sub(c.Now())
-	text := fmt.Sprintf("until %s (%s), issued by %s", cert.NotAfter.UTC().Format(time.DateOnly), days(left), issuer(cert.Issuer.CommonName))
+	text := fmt.Sprintf("until %s (%s), issued by %s", cert.NotAfter.UTC().Format(time.DateOnly), days(left),
+		issuer(cert.Issuer.CommonName))
 	if left < hostCertificate {
 		l.warned(name, text, "the host's operator should renew it soon; where the issuer is not a public one, that is you")
 		return

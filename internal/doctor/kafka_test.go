@@ -42,14 +42,16 @@ func TestOneBrokerIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.kafka.knocks["kafka-2:9092"] = refused("kafka-2:9092")
-	w.requires(verdict{"kafka-brokers", doctor.Warned, "1 of 2 do not answer: kafka-2:9092: connect: connection refused", ""}, "brokers")
+	w.requires(verdict{"kafka-brokers", doctor.Warned, "1 of 2 do not answer: kafka-2:9092: connect: connection refused",
+		""}, "brokers")
 	require.Equal(t, [][]string{{"kafka-1:9092", "kafka-2:9092"}, {"kafka-1:9092"}}, w.kafka.begun)
 }
 
 func TestAdvertisedAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.kafka.knocks["kafka-3:9092"] = &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "kafka-3", IsNotFound: true}}
+	w.kafka.knocks["kafka-3:9092"] = &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host",
+		Name: "kafka-3", IsNotFound: true}}
 	w.requires(verdict{"brokers", doctor.Failed, "kafka-3:9092: so broker 3 is advertised: ", "advertised.listeners"})
 	require.Contains(t, w.results()["brokers"].Detail, "no such host")
 }
@@ -164,10 +166,14 @@ func TestTopicSettings(t *testing.T) {
 		topic, setting, value string
 		want                  verdict
 	}{
-		{"reply-jobs", "retention.ms", "1209600000", verdict{"topic reply-jobs", doctor.Warned, "not less than claim-retention", "retention.ms"}},
-		{"reply-dead-letters", "max.message.bytes", "1048588", verdict{"topic reply-dead-letters", doctor.Warned, "should be 1114124", "1114124"}},
-		{"reply-resolutions", "cleanup.policy", "delete", verdict{"topic reply-resolutions", doctor.Warned, "should be compact", "compact"}},
-		{"reply-outcomes", "min.insync.replicas", "1", verdict{"copies", doctor.Warned, "min.insync.replicas is 1 for reply-outcomes", "to 2"}},
+		{"reply-jobs", "retention.ms", "1209600000", verdict{"topic reply-jobs", doctor.Warned,
+			"not less than claim-retention", "retention.ms"}},
+		{"reply-dead-letters", "max.message.bytes", "1048588", verdict{"topic reply-dead-letters", doctor.Warned,
+			"should be 1114124", "1114124"}},
+		{"reply-resolutions", "cleanup.policy", "delete", verdict{"topic reply-resolutions", doctor.Warned,
+			"should be compact", "compact"}},
+		{"reply-outcomes", "min.insync.replicas", "1", verdict{"copies", doctor.Warned,
+			"min.insync.replicas is 1 for reply-outcomes", "to 2"}},
 		{"reply-outcomes", "min.insync.replicas", "3", verdict{"copies", doctor.Warned, "while any broker is away nothing", ""}},
 	} {
 		w := newWorld(t)
@@ -182,7 +188,8 @@ func TestSettingsThatMayNotBeRead(t *testing.T) {
 	all := []string{"topic reply-outcomes", "topic reply-dead-letters", "topic reply-resolutions"}
 	w := newWorld(t)
 	w.kafka.settings, w.kafka.denied = nil, kafka.TopicAuthorizationFailed
-	w.requires(verdict{"topic reply-jobs", doctor.Warned, "the right DescribeConfigs is missing", "DescribeConfigs on the topic"}, all...)
+	w.requires(verdict{"topic reply-jobs", doctor.Warned, "the right DescribeConfigs is missing",
+		"DescribeConfigs on the topic"}, all...)
 	w.kafka.denied = kafka.RequestTimedOut
 	w.requires(verdict{"topic reply-jobs", doctor.Warned, "its settings cannot be checked: ", "can be reached"}, all...)
 }
@@ -246,12 +253,18 @@ func TestOffsets(t *testing.T) {
 		members int
 		want    verdict
 	}{
-		"read":             {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: 10}, 0, verdict{"lag", doctor.Passed, "0 to be read", ""}},
-		"nobody reads":     {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: 4}, 0, verdict{"lag", doctor.Warned, "6 to be read in 1 partition, and no worker", "worker run"}},
-		"never read":       {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: -1}, 1, verdict{"lag", doctor.Passed, "7 to be read in 1 partition; 1 partition has no committed offset", ""}},
-		"past the end":     {kafkaio.PartitionOffsets{First: 0, End: 2, Committed: 9}, 1, verdict{"lag", doctor.Warned, "past the end of reply-jobs/0 (9, ends at 2)", "anew"}},
-		"lost":             {kafkaio.PartitionOffsets{First: 8, End: 10, Committed: 4}, 1, verdict{"unread", doctor.Failed, "up to 4 records went by retention before they were read: reply-jobs/0 (from 4 to 7)", "send them again"}},
-		"never read, gone": {kafkaio.PartitionOffsets{First: 8, End: 10, Committed: -1}, 1, verdict{"unread", doctor.Passed, "nothing has gone", ""}},
+		"read": {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: 10}, 0, verdict{"lag", doctor.Passed,
+			"0 to be read", ""}},
+		"nobody reads": {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: 4}, 0, verdict{"lag", doctor.Warned,
+			"6 to be read in 1 partition, and no worker", "worker run"}},
+		"never read": {kafkaio.PartitionOffsets{First: 3, End: 10, Committed: -1}, 1, verdict{"lag", doctor.Passed,
+			"7 to be read in 1 partition; 1 partition has no committed offset", ""}},
+		"past the end": {kafkaio.PartitionOffsets{First: 0, End: 2, Committed: 9}, 1, verdict{"lag", doctor.Warned,
+			"past the end of reply-jobs/0 (9, ends at 2)", "anew"}},
+		"lost": {kafkaio.PartitionOffsets{First: 8, End: 10, Committed: 4}, 1, verdict{"unread", doctor.Failed,
+			"up to 4 records went by retention before they were read: reply-jobs/0 (from 4 to 7)", "send them again"}},
+		"never read, gone": {kafkaio.PartitionOffsets{First: 8, End: 10, Committed: -1}, 1, verdict{"unread", doctor.Passed,
+			"nothing has gone", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -75,7 +75,8 @@ func (c Config) privateKey(l *list, m config.Merchant) *rsa.PublicKey {
 		return nil
 	}
 	if err := signs(key, public); err != nil {
-		l.failed(name, fmt.Sprintf("%s: what it signs it does not verify: %v", m.PrivateKeyFile, err), "the file is damaged: take it anew from its source")
+		l.failed(name, fmt.Sprintf("%s: what it signs it does not verify: %v", m.PrivateKeyFile, err),
+			"the file is damaged: take it anew from its source")
 		return nil
 	}
 	l.passed(name, "RSA of %d bits, signs and verifies", public.N.BitLen())
@@ -123,7 +124,8 @@ func (c Config) ownCertificate(l *list, m config.Merchant, key *rsa.PublicKey) {
 	}
 	text := ""
 	if cert != nil {
-		text = fmt.Sprintf("goes with key and cert-serial, until %s (%s)", cert.NotAfter.UTC().Format(time.DateOnly), days(cert.NotAfter.Sub(c.Now())))
+		text = fmt.Sprintf("goes with key and cert-serial, until %s (%s)", cert.NotAfter.UTC().Format(time.DateOnly),
+			days(cert.NotAfter.Sub(c.Now())))
 	}
 	found.end(l, name, text)
 }
@@ -139,7 +141,8 @@ func (c Config) judgeCertificate(found *findings, m config.Merchant, key *rsa.Pu
 	}
 	switch left := cert.NotAfter.Sub(c.Now()); {
 	case left <= 0:
-		found.fail("the certificate is over since "+cert.NotAfter.UTC().Format(time.DateOnly), "make a new one on the merchant platform, and set key and serial")
+		found.fail("the certificate is over since "+cert.NotAfter.UTC().Format(time.DateOnly),
+			"make a new one on the merchant platform, and set key and serial")
 	case left < merchantCertificate:
 		found.warn(fmt.Sprintf("the certificate ends in %s, on %s", days(left), cert.NotAfter.UTC().Format(time.DateOnly)),
 			"make a new one on the merchant platform, and set key and serial")
@@ -251,11 +254,13 @@ func (c Config) platformCertificate(found *findings, data []byte, id string) {
 		return // ParsePublicKey has read it
 	}
 	if !sameSerial(cert.SerialNumber, id) {
-		found.fail(fmt.Sprintf("the id is %s, and the certificate's serial is %X", id, cert.SerialNumber), "set the certificate's serial as the id")
+		found.fail(fmt.Sprintf("the id is %s, and the certificate's serial is %X", id, cert.SerialNumber),
+			"set the certificate's serial as the id")
 	}
 	switch left := cert.NotAfter.Sub(c.Now()); {
 	case left <= 0:
-		found.fail("the platform certificate is over since "+cert.NotAfter.UTC().Format(time.DateOnly), "go over to WeChat Pay's public key")
+		found.fail("the platform certificate is over since "+cert.NotAfter.UTC().Format(time.DateOnly),
+			"go over to WeChat Pay's public key")
 	case left < merchantCertificate:
 		found.warn(fmt.Sprintf("the platform certificate ends in %s", days(left)), "go over to WeChat Pay's public key")
 	}

@@ -169,5 +169,6 @@ func TestSeveralMerchants(t *testing.T) {
 		"merchants:\n- {mchid: '1900000002', cert-serial: AB, private-key-file: %s, public-key-id: PUB_KEY_ID_1, public-key-file: %s, "+
 			"answer-keys: [{id: PUB_KEY_ID_2, file: %s}]}\n", path("k.pem"), path("p.pem"), path("missing.pem")), 0o600))
 	w := newWorld(t, "REPLYWORKER_MERCHANTS_FILE="+path("merchants.yaml"))
-	w.requires(verdict{"merchant 1900000002 answer key PUB_KEY_ID_2", doctor.Failed, "missing.pem", ""}, "merchant 1900000002 certificate")
+	w.requires(verdict{"merchant 1900000002 answer key PUB_KEY_ID_2", doctor.Failed, "missing.pem", ""},
+		"merchant 1900000002 certificate")
 }

@@ -167,7 +167,8 @@ func judgeEviction(l *list, nodes []dedupe.Node) {
 		case n.Policy == "":
 			found.warn(of(nodes, n, untold+" its maxmemory-policy"), "see that it is noeviction")
 		case dedupe.Evicts(n.Policy):
-			found.warn(of(nodes, n, "maxmemory-policy is "+n.Policy+": claims are dropped when memory is short, and their jobs may be sent again"), hint)
+			found.warn(of(nodes, n,
+				"maxmemory-policy is "+n.Policy+": claims are dropped when memory is short, and their jobs may be sent again"), hint)
 		}
 	}
 	found.end(l, checkEviction, "maxmemory-policy is noeviction")
@@ -219,7 +220,8 @@ func judgePersistence(l *list, nodes []dedupe.Node) {
 			found.warn(of(nodes, n, "neither an append-only file nor snapshots: claims are lost at a restart"),
 				"set appendonly to yes; "+lost)
 		default:
-			found.warn(of(nodes, n, "no append-only file, and "+untold+" whether it makes snapshots"), "see that it keeps data over a restart; "+lost)
+			found.warn(of(nodes, n, "no append-only file, and "+untold+" whether it makes snapshots"),
+				"see that it keeps data over a restart; "+lost)
 		}
 	}
 	slices.Sort(ways)

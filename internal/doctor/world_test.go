@@ -263,7 +263,8 @@ func (w *world) certificate(change func(c *x509.Certificate) *rsa.PrivateKey) []
 	serial, ok := new(big.Int).SetString(certSerial, 16)
 	require.True(w.t, ok)
 	c := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: mchID}, NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(365 * 24 * time.Hour),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: mchID}, NotBefore: now.Add(-24 * time.Hour),
+		NotAfter: now.Add(365 * 24 * time.Hour),
 	}
 	key := merchantKey(w.t)
 	if change != nil {

@@ -271,6 +271,7 @@ func TestGroupErrorsArePassedOn(t *testing.T) {
 		_, groupErr := client.Group(t.Context(), "readers")
 		_, offsetsErr := client.GroupOffsets(t.Context(), "readers", map[string]int{topic: 1})
 		require.Equal(t, key == kmsg.DescribeGroups, groupErr != nil, "%v: %v", key, groupErr)
-		require.Equal(t, slices.Contains([]kmsg.Key{kmsg.OffsetFetch, kmsg.ListOffsets}, key), offsetsErr != nil, "%v: %v", key, offsetsErr)
+		require.Equal(t, slices.Contains([]kmsg.Key{kmsg.OffsetFetch, kmsg.ListOffsets}, key), offsetsErr != nil, "%v: %v",
+			key, offsetsErr)
 	}
 }

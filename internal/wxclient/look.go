@@ -31,11 +31,11 @@ type Step string
 
 // The steps, in their order.
 const (
-	StepProxy   Step = "proxy"   // the setting of the proxy cannot be used
-	StepName    Step = "name"    // the host's name was not found
-	StepConnect Step = "connect" // no connection, to it or to the proxy
-	StepTLS     Step = "tls"     // no TLS, or a certificate that is not trusted
-	StepAnswer  Step = "answer"  // no answer of HTTP
+	StepProxy   Step = "proxy"      // the setting of the proxy cannot be used
+	StepName    Step = "DNS"        // the host's name was not found
+	StepConnect Step = "connection" // no connection, to it or to the proxy
+	StepTLS     Step = "TLS"        // no TLS, or a certificate that is not trusted
+	StepAnswer  Step = "answer"     // no answer of HTTP
 )
 
 // LookError says at which step a look at a host ended. It is no verdict of the API's.
