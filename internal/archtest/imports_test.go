@@ -17,8 +17,8 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "inquiry", "job", "kafkaio", "ops", "outcome",
-		"outcome/export", "outcome/stats", "rebuild", "reconcile", "replay", "wxclient", "wxsim",
+		"app", "config", "deadletter", "dedupe", "demo", "devstack", "doctor", "inquiry", "job", "kafkaio", "ops",
+		"outcome", "outcome/export", "outcome/stats", "rebuild", "reconcile", "replay", "topics", "wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -29,6 +29,8 @@ var mayImport = map[string][]string{
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
 	"internal/reconcile":         {"inquiry", "job", "kafkaio", "outcome", "wxclient"},
 	"internal/inquiry":           {"retry", "wxclient"},
+	"internal/doctor":            {"config", "dedupe", "kafkaio", "topics", "wxclient"},
+	"internal/topics":            {"config", "job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/replay":            {"deadletter", "dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},

@@ -89,6 +89,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newDLQCommand(s),
 		newHoldsCommand(s),
 		newTopicsCommand(s),
+		newDoctorCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
 		newVersionCommand(s),

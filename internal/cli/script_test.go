@@ -81,6 +81,8 @@ func (l leakChecked) Run() (status int) {
 //	    starts a server that takes connections and says nothing, and sets VARIABLE to its host:port
 //	flushredis
 //	    makes Redis forget everything
+//	skewedhost DURATION
+//	    puts a host in the primary's place whose clock is so far ahead of ours
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	runScripts(t, "testdata/script")
@@ -125,6 +127,7 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			"down":       scriptDown,
 			"silent":     scriptSilent,
 			"flushredis": scriptFlushRedis,
+			"skewedhost": scriptSkewedHost,
 		},
 	})
 }

@@ -13,24 +13,8 @@ import (
 
 	"replyworker/internal/app"
 	"replyworker/internal/config"
-	"replyworker/internal/job"
 	"replyworker/internal/kafkaio"
-)
-
-const (
-	// letterRoom is what a dead letter's own headers may add to a job.
-	letterRoom = 64 << 10
-	// maxSegment bounds how long a record outlives its topic's retention: Kafka removes whole
-	// segments, each when its last record is too old.
-	maxSegment = 12 * time.Hour
-)
-
-// The settings of topics that this command gives or looks at.
-const (
-	keyMaxMessage = "max.message.bytes"
-	keyCleanup    = "cleanup.policy"
-	keyRetention  = "retention.ms"
-	keySegment    = "segment.ms"
+	"replyworker/internal/topics"
 )
 
 const topicsCreateLong = `Make the topics that do not exist: of the jobs (also the merchants' own ones), the outcomes, the dead
@@ -113,7 +97,7 @@ func (f *topicsFlags) check(cfg *config.Config) error {
 		if r.length < time.Minute {
 			return usagef("%s %s: must be at least 1m", r.flag, r.length)
 		}
-		if kept := r.length + segmentOf(r.length); kept >= cfg.ClaimRetention {
+		if kept := topics.Kept(r.length); kept >= cfg.ClaimRetention {
 			return &usageError{
 				fmt.Sprintf("%s %s: records would be kept up to %s, and claim-retention is %s; "+
 					"one read after its claim is forgotten would be sent again", r.flag, r.length, kept, cfg.ClaimRetention),
@@ -124,12 +108,11 @@ func (f *topicsFlags) check(cfg *config.Config) error {
 	return nil
 }
 
-func segmentOf(retention time.Duration) time.Duration { return min(maxSegment, retention/2) }
-
 // wantedTopic is a topic as it should be.
 type wantedTopic struct {
 	kafkaio.Topic
-	warn func(config map[string]string) []string // of one that exists
+
+	findings func(settings map[string]string) []topics.Finding // of one that exists
 }
 
 // topicRow is a line of `topics create -o json`.
@@ -191,11 +174,18 @@ func (m *topicMaker) look(ctx context.Context) error {
 
 // run makes the topics. The dead letters come after the jobs, whose limit theirs is made of.
 func (m *topicMaker) run(ctx context.Context) error {
-	jobs := m.jobsTopics()
-	if err := m.make(ctx, jobs); err != nil {
+	var jobs, others []topics.Topic
+	for _, t := range topics.Of(m.cfg) {
+		if t.Kind == topics.Jobs {
+			jobs = append(jobs, t)
+		} else {
+			others = append(others, t)
+		}
+	}
+	if err := m.make(ctx, m.wanted(jobs, 0)); err != nil {
 		return m.failure(err, len(m.names()))
 	}
-	return m.failure(m.make(ctx, m.otherTopics(m.largestJob(ctx))), len(m.names()))
+	return m.failure(m.make(ctx, m.wanted(others, topics.LetterLimit(m.largestJob(ctx)))), len(m.names()))
 }
 
 func (m *topicMaker) failure(err error, total int) error {
@@ -210,95 +200,24 @@ func (m *topicMaker) failure(err error, total int) error {
 	return err
 }
 
-func (m *topicMaker) topic(name string, config map[string]string) kafkaio.Topic {
-	return kafkaio.Topic{Name: name, Partitions: m.flags.partitions, Replicas: m.flags.replicas, Config: config}
-}
-
-func (m *topicMaker) jobsTopics() []wantedTopic {
-	var topics []wantedTopic
-	for _, name := range m.cfg.JobsTopics() {
-		topics = append(topics, wantedTopic{
-			Topic: m.topic(name, deleted(m.flags.jobs)),
-			warn: func(config map[string]string) []string {
-				warnings := append(m.warnRetention(config), warnCompacted(config)...)
-				// The largest job, with some room for its key and headers.
-				if n, ok := number(config[keyMaxMessage]); ok && n < job.MaxBytes+8<<10 {
-					warnings = append(warnings, fmt.Sprintf("max.message.bytes is %d: the largest jobs (%d bytes) do not fit", n, job.MaxBytes))
-				}
-				return warnings
+// wanted returns topics as they should be. letterLimit is the limit of dead letters.
+func (m *topicMaker) wanted(some []topics.Topic, letterLimit int) []wantedTopic {
+	retention := map[topics.Kind]time.Duration{
+		topics.Jobs: m.flags.jobs, topics.DeadLetters: m.flags.letters, topics.Outcomes: m.flags.outcomes,
+	}
+	var wanted []wantedTopic
+	for _, t := range some {
+		wanted = append(wanted, wantedTopic{
+			Topic: kafkaio.Topic{
+				Name: t.Name, Partitions: m.flags.partitions, Replicas: m.flags.replicas,
+				Config: t.Kind.Settings(retention[t.Kind], letterLimit),
+			},
+			findings: func(settings map[string]string) []topics.Finding {
+				return t.Kind.Findings(settings, m.cfg.ClaimRetention, letterLimit)
 			},
 		})
 	}
-	return topics
-}
-
-func (m *topicMaker) otherTopics(largest int) []wantedTopic {
-	limit := largest + letterRoom
-	letters := deleted(m.flags.letters)
-	letters[keyMaxMessage] = strconv.Itoa(limit)
-	outcomes := deleted(m.flags.outcomes)
-	delete(outcomes, keySegment) // it does not matter when an old outcome goes
-	return []wantedTopic{
-		{Topic: m.topic(m.cfg.TopicOutcomes, outcomes), warn: warnCompacted},
-		{
-			Topic: m.topic(m.cfg.TopicDeadLetters, letters),
-			warn: func(config map[string]string) []string {
-				warnings := append(m.warnRetention(config), warnCompacted(config)...)
-				if n, ok := number(config[keyMaxMessage]); ok && n < int64(limit) {
-					warnings = append(warnings, fmt.Sprintf("max.message.bytes is %d, and should be %d, 64 KiB more than that of the jobs: "+
-						"letters of large jobs are written without their value", n, limit))
-				}
-				return warnings
-			},
-		},
-		{
-			Topic: m.topic(m.cfg.TopicResolutions, map[string]string{keyCleanup: "compact"}),
-			warn: func(config map[string]string) []string {
-				if policy, ok := config[keyCleanup]; ok && !strings.Contains(policy, "compact") {
-					return []string{"cleanup.policy is " + policy +
-						", and should be compact: letters that were dealt with would come back as open"}
-				}
-				return nil
-			},
-		},
-	}
-}
-
-// deleted is the configuration of a topic whose records go after a time.
-func deleted(retention time.Duration) map[string]string {
-	return map[string]string{
-		keyCleanup: "delete", keyRetention: millis(retention), keySegment: millis(segmentOf(retention)),
-	}
-}
-
-func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-
-func number(text string) (int64, bool) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil
-}
-
-// warnRetention warns of records that would be kept longer than claims.
-func (m *topicMaker) warnRetention(config map[string]string) []string {
-	n, ok := number(config[keyRetention])
-	switch limit := m.cfg.ClaimRetention; {
-	case !ok:
-		return nil
-	case n < 0:
-		return []string{fmt.Sprintf("retention.ms is %d: records are kept for ever, and claims for %s (claim-retention); "+
-			"one read later would be sent again", n, limit)}
-	case n >= limit.Milliseconds():
-		return []string{fmt.Sprintf("retention.ms is %d (%s), not less than claim-retention (%s): a record read after its "+
-			"claim is forgotten would be sent again", n, time.Duration(n)*time.Millisecond, limit)}
-	}
-	return nil
-}
-
-func warnCompacted(config map[string]string) []string {
-	if policy := config[keyCleanup]; strings.Contains(policy, "compact") {
-		return []string{"cleanup.policy is " + policy + ": records with the same key would be lost; it should be delete"}
-	}
-	return nil
+	return wanted
 }
 
 // largestJob is the largest max.message.bytes of the jobs topics.
@@ -315,9 +234,9 @@ func (m *topicMaker) largestJob(ctx context.Context) int {
 }
 
 // make makes those of the topics that do not exist, and notes a row for each that was dealt with.
-func (m *topicMaker) make(ctx context.Context, topics []wantedTopic) error {
+func (m *topicMaker) make(ctx context.Context, wanted []wantedTopic) error {
 	var missing []kafkaio.Topic
-	for _, t := range topics {
+	for _, t := range wanted {
 		if m.existing[t.Name] == 0 {
 			missing = append(missing, t.Topic)
 		}
@@ -327,7 +246,7 @@ func (m *topicMaker) make(ctx context.Context, topics []wantedTopic) error {
 	if len(missing) > 0 && !m.flags.dryRun {
 		made, err = m.client.CreateTopics(ctx, missing...)
 	}
-	for _, t := range topics {
+	for _, t := range wanted {
 		row := topicRow{Topic: t.Name, Partitions: t.Partitions, Config: t.Config, Warnings: []string{}}
 		switch {
 		case m.existing[t.Name] > 0:
@@ -350,14 +269,16 @@ func (m *topicMaker) make(ctx context.Context, topics []wantedTopic) error {
 
 // compare reads the configuration of a topic that exists.
 func (m *topicMaker) compare(ctx context.Context, t wantedTopic, row *topicRow) {
-	config, err := m.client.TopicConfig(ctx, t.Name, keyCleanup, keyMaxMessage, keyRetention, keySegment)
+	config, err := m.client.TopicConfig(ctx, t.Name, topics.Cleanup, topics.MaxMessage, topics.Retention, topics.Segment)
 	if err != nil {
 		row.Config = map[string]string{}
 		row.Warnings = []string{"its configuration cannot be checked: " + err.Error()}
 		return
 	}
 	row.Config = config
-	row.Warnings = append(row.Warnings, t.warn(config)...)
+	for _, f := range t.findings(config) {
+		row.Warnings = append(row.Warnings, f.Text)
+	}
 }
 
 func (m *topicMaker) print(s *state) error {
@@ -370,19 +291,8 @@ func (m *topicMaker) print(s *state) error {
 		column[topicRow]{"topic", func(r topicRow) string { return r.Topic }},
 		column[topicRow]{"state", func(r topicRow) string { return r.State }},
 		column[topicRow]{"partitions", func(r topicRow) string { return strconv.Itoa(r.Partitions) }},
-		column[topicRow]{"cleanup", func(r topicRow) string { return orDash(r.Config[keyCleanup]) }},
-		column[topicRow]{"retention", func(r topicRow) string { return r.retention() }},
-		column[topicRow]{"max message", func(r topicRow) string { return orDash(r.Config[keyMaxMessage]) }},
+		column[topicRow]{"cleanup", func(r topicRow) string { return orDash(r.Config[topics.Cleanup]) }},
+		column[topicRow]{"retention", func(r topicRow) string { return orDash(topics.KeptText(r.Config)) }},
+		column[topicRow]{"max message", func(r topicRow) string { return orDash(r.Config[topics.MaxMessage]) }},
 	)
-}
-
-func (r topicRow) retention() string {
-	n, ok := number(r.Config[keyRetention])
-	switch {
-	case !ok || r.Config[keyCleanup] == "compact":
-		return "-"
-	case n < 0:
-		return "for ever"
-	}
-	return (time.Duration(n) * time.Millisecond).String()
 }

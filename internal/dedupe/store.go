@@ -32,6 +32,7 @@ const (
 	opUnlock      = "unlock"
 	opPing        = "ping"
 	opEviction    = "eviction"
+	opInspect     = "inspect"
 )
 
 // Ops lists every step, for metrics that are to show zeros.
@@ -39,7 +40,7 @@ func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
 		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
-		opPing, opEviction,
+		opPing, opEviction, opInspect,
 	}
 }
 

@@ -46,6 +46,7 @@ type Client struct {
 	transport *kafka.Transport
 	client    *kafka.Client
 	fetches   atomic.Int32 // so far: the correlation ids of fetch requests
+	asked     atomic.Int32 // so far: those of requests for the cluster
 }
 
 // NewClient makes a client. It does not connect.
