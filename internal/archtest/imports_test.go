@@ -17,8 +17,8 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "kafkaio", "ops", "outcome", "rebuild", "wxclient",
-		"wxsim",
+		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "jobtemplate", "kafkaio", "ops", "outcome", "rebuild",
+		"wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
+	"internal/jobtemplate":       {"job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},
 	"internal/schedule":          {"gate"},
