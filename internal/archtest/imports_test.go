@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
 		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "jobtemplate", "kafkaio", "ops", "outcome", "rebuild",
+		"replay",
 		"wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
@@ -29,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
 	"internal/jobtemplate":       {"job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
+	"internal/replay":            {"deadletter", "dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},
 	"internal/schedule":          {"gate"},
 	"internal/gate":              {"wxclient"},
@@ -88,6 +90,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_model":     {"internal/demo", "internal/ops", "internal/app"},
 	"github.com/redis/go-redis/v9":           {"internal/dedupe"},
 	"github.com/rivo/uniseg":                 {"internal/cli"},
+	"github.com/rogpeppe/go-internal":        {},
 	"github.com/rs/zerolog":                  nil,
 	"github.com/schollz/progressbar/v3":      {"internal/cli"},
 	"github.com/segmentio/kafka-go":          {"internal/consumer", "internal/kafkaio"},

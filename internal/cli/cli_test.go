@@ -13,17 +13,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"replyworker/internal/cli"
 	"replyworker/internal/config"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 // golden compares got with a file of testdata.
 func golden(t *testing.T, name, got string) {
@@ -116,9 +111,12 @@ func TestConfigPrint(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("kafka-brokers: [a:1, b:2]\nlog-level: warn\n"), 0o600))
 	env := []string{"REPLYWORKER_CONFIG=" + file, "REPLYWORKER_LOG_LEVEL=error", "REPLYWORKER_BACKUP_URL="}
 
-	got := run(t, env, "config", "print", "--redis-url=rediss://u:hunter2@h")
+	got := run(t, env, "config", "print", "--origin", "--redis-url=rediss://u:hunter2@h")
 	require.Equal(t, 0, got.status, got.stderr)
-	golden(t, "config-print.txt", strings.ReplaceAll(got.stdout, dir, "DIR"))
+	golden(t, "config-print-origin.txt", strings.ReplaceAll(got.stdout, dir, "DIR"))
+	got = run(t, env, "config", "print", "--redis-url=rediss://u:hunter2@h")
+	require.Equal(t, 0, got.status, got.stderr)
+	golden(t, "config-print.txt", got.stdout)
 	require.Equal(t, "worker: warning: redis-url has a password in it; "+
 		"redis-password-file keeps it out of process lists\n", got.stderr)
 
@@ -222,6 +220,9 @@ func TestHelp(t *testing.T) {
 		{"help config", "help-config.txt"},
 		{"help settings", "help-settings.txt"},
 		{"help exit-status", "help-exit-status.txt"},
+		{"help exit-statuses", "help-exit-status.txt"},
+		{"help configuration", "help-configuration.txt"},
+		{"help headers", "help-headers.txt"},
 	} {
 		got := run(t, nil, strings.Fields(tt.args)...)
 		require.Equal(t, 0, got.status, got.stderr)
@@ -239,11 +240,15 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errFull }
 
 func TestStdoutThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"config print", "config print -o json", "version", "schema job", "completion bash"} {
+	for _, args := range []string{"config print", "config print -o json", "version", "schema job", "completion bash", "help", "job --help"} {
 		var stderr bytes.Buffer
 		status := cli.Run(t.Context(), strings.Fields(args), nil, strings.NewReader(""), brokenWriter{}, &stderr)
 		require.Equal(t, 1, status, args)
-		require.Equal(t, "worker: write to stdout: no space left on device\n", stderr.String(), args)
+		want := "worker: write to stdout: no space left on device\n"
+		if strings.Contains(args, "json") {
+			want = `{"error":"write to stdout: no space left on device","hint":"","status":1,"faults":[]}` + "\n"
+		}
+		require.Equal(t, want, stderr.String(), args)
 	}
 }
 

@@ -19,14 +19,17 @@ func newConfigCommand(s *state) *cobra.Command {
 }
 
 func newConfigPrintCommand(s *state) *cobra.Command {
+	var origin bool
 	cmd := &cobra.Command{
 		Use:   "print [flags]",
-		Short: "print every setting, its value and where that comes from",
-		Long: "Print every setting, its value and where that comes from: a flag, an environment variable, a line\n" +
-			"of a file, or the default. Secrets are not shown. A configuration with faults is not printed;\n" +
-			"the faults are.",
-		Example: "  worker config print\n  worker config print --config worker.yaml -o json",
-		Args:    exactArgs(),
+		Short: "print every setting, its value and, with --origin, where that comes from",
+		Long: "Print every setting and its value, and with --origin where that comes from: a flag, an environment\n" +
+			"variable, a line of a file, or the default. Secrets are not shown. A configuration with faults is not\n" +
+			"printed; the faults are.\n\n" +
+			"-o json prints a line for each: name, value, origin.",
+		Example: "  worker config print\n  worker config print --origin --config worker.yaml\n" +
+			"  worker config print -o json | jq -r 'select(.origin != \"default\") | .name'",
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := s.load(cmd)
 			if err != nil {
@@ -35,9 +38,10 @@ func newConfigPrintCommand(s *state) *cobra.Command {
 			for _, warning := range cfg.Warnings() {
 				_, _ = fmt.Fprintf(s.stderr, "worker: warning: %s\n", oneLine(warning))
 			}
-			return printConfig(s, cfg)
+			return printConfig(s, cfg, origin)
 		},
 	}
+	cmd.Flags().BoolVar(&origin, "origin", false, "say where each value comes from")
 	s.useSettings(cmd)
 	return cmd
 }
@@ -49,16 +53,19 @@ type configRow struct {
 	Origin string `json:"origin"`
 }
 
-func printConfig(s *state, cfg *config.Config) error {
+func printConfig(s *state, cfg *config.Config, origin bool) error {
 	var rows []configRow
 	for _, r := range cfg.Effective() {
 		rows = append(rows, configRow{r.Name, r.Value, r.Origin.String()})
 	}
-	return printRecords(s, rows,
-		column[configRow]{"setting", func(r configRow) string { return r.Name }},
-		column[configRow]{"value", func(r configRow) string { return orDash(r.Value) }},
-		column[configRow]{"origin", func(r configRow) string { return r.Origin }},
-	)
+	columns := []column[configRow]{
+		{"setting", func(r configRow) string { return r.Name }},
+		{"value", func(r configRow) string { return orDash(r.Value) }},
+	}
+	if origin {
+		columns = append(columns, column[configRow]{"origin", func(r configRow) string { return r.Origin }})
+	}
+	return printRecords(s, rows, columns...)
 }
 
 // orDash shows that a cell is empty and was not forgotten.

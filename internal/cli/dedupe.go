@@ -63,7 +63,7 @@ func newDedupeRebuildCommand(s *state) *cobra.Command {
 			"  worker dedupe rebuild --since 2026-11-23T08:00:00+08:00 -o json",
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			since, err := sinceTime(f.since, s.now())
+			since, err := timeFlag("--since", f.since, s.now())
 			if err != nil {
 				return err
 			}
@@ -92,23 +92,6 @@ func newDedupeRebuildCommand(s *state) *cobra.Command {
 	s.useSettings(cmd, config.GroupKafka, config.GroupRedis)
 	showSettings(cmd, "topic-outcomes", "claim-retention", "start-timeout")
 	return cmd
-}
-
-// sinceTime reads a time of --since; the zero time where it is not given.
-func sinceTime(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
-		return now.Add(-ago), nil
-	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
-	}
-	return time.Time{}, &usageError{
-		fmt.Sprintf("--since %q is neither a time nor how long ago it was", text),
-		"give it as 2026-11-23T08:00:00+08:00, or as 36h or 90m",
-	}
 }
 
 // rebuilding is one call of `dedupe rebuild`.
@@ -140,11 +123,7 @@ func (r *rebuilding) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var total int64
-	for _, span := range spans {
-		total += span.Len()
-	}
-	bar := newProgress(r.s, "dedupe rebuild", total)
+	bar := newProgress(r.s, "dedupe rebuild", kafkaio.Offsets(spans))
 	report, err := rebuild.Run(ctx, rebuild.Config{
 		Outcomes: r.client, Spans: spans, Claims: r.store, DryRun: r.dryRun, Patience: r.cfg.StartTimeout,
 		Progress: func(passed int64) { bar.add(int(passed)) },

@@ -41,7 +41,8 @@ once more, name the occasion: "idempotent_id": "second-reminder-{{complaint_id}}
 CSV. --print-jobs prints the jobs that are made.
 
 -o json prints a line for each job produced: line, idempotent_id, complaint_id, mchid, topic, partition,
-offset (with --dry-run no partition and no offset).`
+offset (with --dry-run no partition and no offset); and on stderr one for each problem: line, pointer,
+problem.`
 
 const (
 	batchJobs  = 1000
@@ -140,7 +141,7 @@ func (s *state) enqueue(ctx context.Context, cfg *config.Config, path string, fl
 	if err != nil {
 		return err
 	}
-	check := newJobCheck(reader, s.stderr, flags.from)
+	check := newJobCheck(reader, s, flags.from)
 	if err := source.each(ctx, check.look); err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("%w; nothing was produced", err)
@@ -419,8 +420,8 @@ func (b *jobBatch) failed(ctx context.Context, err error) error {
 	goOn := fmt.Sprintf("go on with --from-line %d; a job that is produced twice is sent once", b.next)
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		_, _ = fmt.Fprintf(b.s.stderr, "worker: %d of %d jobs were produced\nhint: %s\n", b.produced, b.total, goOn)
-		return err
+		_, _ = fmt.Fprintf(b.s.stderr, "worker: %d of %d jobs were produced\n", b.produced, b.total)
+		return withHint(err, goOn)
 	case b.produced == 0:
 		return withHint(fmt.Errorf("no job is known to be produced: %w", err), kafkaHint)
 	case b.produced == b.total:
@@ -430,7 +431,7 @@ func (b *jobBatch) failed(ctx context.Context, err error) error {
 	return withHint(fmt.Errorf("%w: %w", part, err), goOn)
 }
 
-const kafkaHint = "check kafka-brokers (`worker config print` shows where it comes from), and that Kafka can be reached from here"
+const kafkaHint = "check kafka-brokers (`worker config print --origin` shows where it comes from), and that Kafka can be reached from here"
 
 // kafkaError adds what to do to the error of a first contact with Kafka.
 func kafkaError(ctx context.Context, err error) error {

@@ -271,8 +271,8 @@ func TestEnqueueInterruptedFinishesWhatIsUnderWay(t *testing.T) {
 	refuseProduce(broker, 99, kerr.UnknownServerError, func(int64) { cancel(cli.ErrInterrupted) })
 	got := runWith(ctx, env, nil, "enqueue", writeFile(t, "jobs.ndjson", jobLines(3500)))
 	require.Equal(t, 130, got.status)
-	require.Contains(t, got.stderr, "worker: 1000 of 3500 jobs were produced\n"+
-		"hint: go on with --from-line 1001; a job that is produced twice is sent once\nworker: interrupted\n")
+	require.Contains(t, got.stderr, "worker: 1000 of 3500 jobs were produced\nworker: interrupted\n"+
+		"hint: go on with --from-line 1001; a job that is produced twice is sent once\n")
 	readTopic(t, broker, "reply-jobs", 1000)
 }
 

@@ -16,6 +16,8 @@ const (
 	statusFailed  = 1
 	statusUsage   = 2
 	statusPartial = 3
+	// statusClosedPipe is what a shell shows of a tool that SIGPIPE has ended, 128 and 13.
+	statusClosedPipe = 141
 	// StatusInterrupted is that of a command that a signal has ended.
 	StatusInterrupted = 130
 )
@@ -80,30 +82,82 @@ func exitStatus(ctx context.Context, err error) int {
 	if _, ok := errors.AsType[*partialError](err); ok {
 		return statusPartial
 	}
+	if errors.Is(err, errNobodyReads) {
+		return statusClosedPipe
+	}
 	return statusFailed
 }
 
-// printError writes an error for the operator: a line, or a line and a list, and a hint.
-func printError(w io.Writer, status int, err error) {
-	if status == StatusInterrupted {
-		_, _ = fmt.Fprintln(w, "worker: interrupted")
+// errorRow is the line that -o json prints on stderr where a command fails. Every field is always
+// there.
+type errorRow struct {
+	Error  string     `json:"error"`
+	Hint   string     `json:"hint"`
+	Status int        `json:"status"`
+	Faults []faultRow `json:"faults"`
+}
+
+// faultRow is one fault of the configuration.
+type faultRow struct {
+	Setting string `json:"setting"`
+	Value   string `json:"value"` // empty where it may not be shown too
+	Origin  string `json:"origin"`
+	Fault   string `json:"fault"` // all of it, on a line
+}
+
+func newErrorRow(status int, err error) errorRow {
+	row := errorRow{Error: oneLine(err.Error()), Hint: hintOf(err), Status: status, Faults: []faultRow{}}
+	for _, f := range config.Faults(err) {
+		row.Faults = append(row.Faults, faultRow{clean(f.Name), clean(f.Value), clean(f.Origin.String()), oneLine(f.Error())})
+	}
+	switch {
+	case status == StatusInterrupted:
+		row.Error = "interrupted"
+	case len(row.Faults) == 1:
+		row.Error = "configuration: " + row.Faults[0].Fault
+	case len(row.Faults) > 1:
+		row.Error = fmt.Sprintf("configuration: %d faults", len(row.Faults))
+	}
+	return row
+}
+
+// printError writes an error for the operator: a line, or a line and a list, and a hint; or all of it as
+// JSON on a line. Of a pipe that was closed there is nothing to say, unless something is left to do.
+func printError(w io.Writer, status int, err error, asJSON bool) {
+	row := newErrorRow(status, err)
+	if status == statusClosedPipe && row.Hint == "" {
 		return
 	}
-	faults := config.Faults(err)
-	switch len(faults) {
-	case 0:
-		_, _ = fmt.Fprintf(w, "worker: %s\n", oneLine(err.Error()))
-	case 1:
-		_, _ = fmt.Fprintf(w, "worker: configuration: %s\n", oneLine(faults[0].Error()))
-	default:
-		_, _ = fmt.Fprintf(w, "worker: configuration: %d faults\n", len(faults))
-		for _, f := range faults {
-			_, _ = fmt.Fprintf(w, "  - %s\n", oneLine(f.Error()))
+	if asJSON {
+		_ = encodeJSON(w, row) // there is nowhere else to say it
+		return
+	}
+	_, _ = fmt.Fprintf(w, "worker: %s\n", row.Error)
+	if len(row.Faults) > 1 {
+		for _, f := range row.Faults {
+			_, _ = fmt.Fprintf(w, "  - %s\n", f.Fault)
 		}
 	}
-	if hint := hintOf(err); hint != "" {
-		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
+	if row.Hint != "" {
+		_, _ = fmt.Fprintf(w, "hint: %s\n", row.Hint)
 	}
+}
+
+// asksForJSON says that a command line has -o json, even where it is wrong and was not read to its end.
+func asksForJSON(args []string) bool {
+	for i, arg := range args {
+		switch arg {
+		case "--":
+			return false
+		case "-ojson", "-o=json", "--output=json":
+			return true
+		case "-o", "--output":
+			if i+1 < len(args) && args[i+1] == outputJSON {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func hintOf(err error) string {

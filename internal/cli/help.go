@@ -16,7 +16,7 @@ const helpWidth = 110
 
 // writeHelp writes what a command is, how it is called, its commands, its own flags, the settings
 // group by group, and the global flags.
-func writeHelp(w io.Writer, cmd *cobra.Command) {
+func writeHelp(w io.Writer, cmd *cobra.Command) error {
 	var b strings.Builder
 	about := cmd.Long
 	if about == "" {
@@ -24,8 +24,7 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 	}
 	fmt.Fprintf(&b, "%s\n", strings.TrimSpace(about))
 	if cmd.IsAdditionalHelpTopicCommand() {
-		_, _ = io.WriteString(w, b.String())
-		return
+		return writeText(w, b.String())
 	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\nUsage:\n  %s COMMAND [flags]\n", cmd.CommandPath())
@@ -40,11 +39,22 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 	if !cmd.HasParent() {
 		helpTopicList(&b, cmd)
 	}
-	_, _ = io.WriteString(w, b.String())
+	return writeText(w, b.String())
+}
+
+func writeText(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write to stdout: %w", err)
+	}
+	return nil
 }
 
 // helpCommands lists the commands under cmd, group by group where they are grouped.
 func helpCommands(b *strings.Builder, cmd *cobra.Command) {
+	width := 11
+	for _, name := range commandNames(cmd) {
+		width = max(width, len(name))
+	}
 	list := func(title, group string) {
 		first := true
 		for _, c := range cmd.Commands() {
@@ -55,7 +65,7 @@ func helpCommands(b *strings.Builder, cmd *cobra.Command) {
 				fmt.Fprintf(b, "\n%s:\n", title)
 				first = false
 			}
-			fmt.Fprintf(b, "  %-*s  %s\n", cmd.NamePadding(), c.Name(), c.Short)
+			fmt.Fprintf(b, "  %-*s  %s\n", width, c.Name(), c.Short)
 		}
 	}
 	for _, group := range cmd.Groups() {
@@ -119,7 +129,7 @@ func helpTopicList(b *strings.Builder, cmd *cobra.Command) {
 	b.WriteString("\nMore help:\n  worker COMMAND --help\n")
 	for _, c := range cmd.Commands() {
 		if c.IsAdditionalHelpTopicCommand() {
-			fmt.Fprintf(b, "  worker help %-13s %s\n", c.Name(), c.Short)
+			fmt.Fprintf(b, "  worker help %-14s %s\n", c.Name(), c.Short)
 		}
 	}
 }
@@ -130,6 +140,7 @@ func newHelpCommand(s *state) *cobra.Command {
 		Use:     "help [COMMAND or topic]",
 		Short:   "help on a command or a topic",
 		GroupID: groupSetup,
+		Example: "  worker help topics create\n  worker help configuration",
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			at, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
@@ -147,8 +158,7 @@ func newHelpCommand(s *state) *cobra.Command {
 				return &usageError{text, "`worker --help` lists the commands and topics"}
 			}
 			at.InitDefaultHelpFlag()
-			writeHelp(s.stdout, at)
-			return nil
+			return writeHelp(s.stdout, at)
 		},
 	}
 }
@@ -161,47 +171,4 @@ func helpNames(cmd *cobra.Command) []string {
 		}
 	}
 	return names
-}
-
-// helpTopics are pages of help that are no commands.
-func helpTopics() []*cobra.Command {
-	return []*cobra.Command{
-		{Use: "settings", Short: "every setting, its default and its environment variable", Long: settingsHelp()},
-		{Use: "exit-status", Short: "what the exit statuses mean", Long: exitStatusHelp},
-	}
-}
-
-const exitStatusHelp = `Exit status of every command:
-
-  0    done
-  1    failed
-  2    wrong usage or configuration, or a question that could not be asked
-  3    part of a batch failed
-  130  interrupted`
-
-// settingsHelp lists the settings as plain text.
-func settingsHelp() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `A setting is given as a flag (--kafka-group NAME), in the environment (%s=NAME), or in
-the YAML file that --config or %s names (kafka-group: NAME). A flag wins over the environment, the
-environment over the file, the file over the default. An empty value means "none" for the settings
-whose default is none, and for backup-url; for the others it is refused. A list has commas between
-its items, and may be a YAML list in the file. Paths are relative to the working directory.
-`, config.EnvName("kafka-group"), config.EnvName(config.FileFlag))
-	group := config.Group("")
-	for _, setting := range config.Settings() {
-		if setting.Group != group {
-			group = setting.Group
-			fmt.Fprintf(&b, "\n%s:\n", group)
-		}
-		def := setting.Default
-		if def == "" {
-			def = "none"
-		}
-		fmt.Fprintf(&b, "  %s (%s)\n      %s\n", setting.Name, def, setting.Help)
-		if len(setting.Choices()) > 0 {
-			fmt.Fprintf(&b, "      one of %s\n", strings.Join(setting.Choices(), ", "))
-		}
-	}
-	return b.String()
 }

@@ -47,7 +47,7 @@ func newJobReader(cfg *config.Config) *jobReader {
 // read returns the job, or what is wrong with it, and how many problems more there are.
 func (r *jobReader) read(raw rawJob) (j *readJob, problems []job.Problem, omitted int) {
 	if raw.value == nil {
-		return nil, []job.Problem{{Pointer: raw.what, Rule: raw.fault}}, 0
+		return nil, []job.Problem{{Rule: raw.fault}}, 0
 	}
 	decoded, err := job.Decode(raw.value, r.validation)
 	if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
@@ -83,6 +83,7 @@ func (r *jobReader) read(raw rawJob) (j *readJob, problems []job.Problem, omitte
 type jobCheck struct {
 	reader *jobReader
 	w      io.Writer
+	asJSON bool
 	from   int64 // the first line to be produced
 
 	seen     map[[16]byte]seenJob
@@ -101,8 +102,11 @@ type seenJob struct {
 	line    int64
 }
 
-func newJobCheck(reader *jobReader, w io.Writer, from int64) *jobCheck {
-	return &jobCheck{reader: reader, w: w, from: from, seen: map[[16]byte]seenJob{}, largest: map[string]int{}}
+func newJobCheck(reader *jobReader, s *state, from int64) *jobCheck {
+	return &jobCheck{
+		reader: reader, w: s.stderr, asJSON: s.output == outputJSON, from: from,
+		seen: map[[16]byte]seenJob{}, largest: map[string]int{},
+	}
 }
 
 func (c *jobCheck) look(raw rawJob) error {
@@ -123,11 +127,33 @@ func (c *jobCheck) look(raw rawJob) error {
 	c.invalid++
 	c.problems += int64(len(problems) + omitted)
 	c.notAJob = c.notAJob || raw.value != nil && (raw.value[0] != '{' || !json.Valid(raw.value))
+	return c.tell(raw, problems, omitted)
+}
+
+// problemRow is a line of stderr with -o json.
+type problemRow struct {
+	Line    int64  `json:"line"`
+	Pointer string `json:"pointer"` // empty: the whole value, or the row of a CSV
+	Problem string `json:"problem"`
+}
+
+// tell lists problems of a job.
+func (c *jobCheck) tell(raw rawJob, problems []job.Problem, omitted int) error {
 	var b strings.Builder
 	for _, p := range problems {
-		fmt.Fprintf(&b, "line %d: %s\n", raw.line, p)
+		switch {
+		case c.asJSON:
+			_ = encodeJSON(&b, problemRow{raw.line, p.Pointer, p.Rule}) // it writes to memory
+		case raw.what != "":
+			fmt.Fprintf(&b, "line %d: %s %s\n", raw.line, raw.what, clean(p.Rule))
+		default:
+			fmt.Fprintf(&b, "line %d: %s\n", raw.line, p)
+		}
 	}
-	if omitted > 0 {
+	switch {
+	case omitted > 0 && c.asJSON:
+		_ = encodeJSON(&b, problemRow{raw.line, "", fmt.Sprintf("and %d more problems", omitted)})
+	case omitted > 0:
 		fmt.Fprintf(&b, "line %d: and %d more problems\n", raw.line, omitted)
 	}
 	if _, err := io.WriteString(c.w, b.String()); err != nil {

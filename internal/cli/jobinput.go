@@ -27,7 +27,7 @@ type rawJob struct {
 	line  int64  // on which it begins
 	value []byte // nil where there is none to look into
 	fault string // says why not
-	what  string // what the fault is of; "" is the value
+	what  string // whose fault it is, where it is not the value's
 }
 
 // jobSource is a batch of jobs that can be read more than once.

@@ -22,6 +22,13 @@ type templatedJobs struct {
 	validation job.Validation
 }
 
+// templateProblemRow is a line of stderr with -o json.
+type templateProblemRow struct {
+	Template string `json:"template"`
+	Pointer  string `json:"pointer"` // empty: the whole template
+	Problem  string `json:"problem"`
+}
+
 // newTemplatedJobs reads the template, and refuses one that makes no jobs, whatever the rows hold. What is
 // wrong with it is listed on stderr.
 func newTemplatedJobs(s *state, in *jobInput, reader *jobReader, path string) (*templatedJobs, error) {
@@ -40,6 +47,10 @@ func newTemplatedJobs(s *state, in *jobInput, reader *jobReader, path string) (*
 		return &templatedJobs{jobInput: in, template: template, path: path, validation: reader.validation}, nil
 	}
 	for _, p := range problems {
+		if s.output == outputJSON {
+			_ = encodeJSON(s.stderr, templateProblemRow{path, p.Pointer, p.Rule}) // the error below says it too
+			continue
+		}
 		_, _ = fmt.Fprintf(s.stderr, "%s: %s\n", clean(path), p)
 	}
 	return nil, withHint(fmt.Errorf("%s: no template of a job, %d problems; nothing was produced", path, len(problems)),
@@ -85,11 +96,12 @@ func (in *templatedJobs) each(ctx context.Context, do func(raw rawJob) error) er
 		if err != nil {
 			return in.failed(err)
 		}
-		raw := rawJob{line: row.Line, fault: row.Fault, what: "the row"}
+		raw := rawJob{line: row.Line, fault: row.Fault}
 		if raw.fault == "" {
-			if value, raw.fault = filler.Fill(value[:0], row.Cells); raw.fault == "" {
-				raw.value = value
-			}
+			value, raw.fault = filler.Fill(value[:0], row.Cells)
+		}
+		if raw.value = value; raw.fault != "" {
+			raw.value, raw.what = nil, "the row"
 		}
 		if err := do(raw); err != nil {
 			return err

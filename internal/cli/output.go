@@ -3,11 +3,14 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/rivo/uniseg"
 )
@@ -52,12 +55,56 @@ func printRecords[T any](s *state, records []T, columns ...column[T]) error {
 
 // printJSON writes one value to stdout as JSON on a line. <, > and & stay as they are.
 func printJSON(s *state, v any) error {
-	encoder := json.NewEncoder(s.stdout)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	if err := encodeJSON(s.stdout, v); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil
+}
+
+// encodeJSON writes a value as JSON on a line, with escapes for what clean would not let through: the
+// value is the same, and a terminal is safe.
+func encodeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return err //nolint:wrapcheck // the callers know what is written where
+	}
+	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if bytes.ContainsFunc(line, isHarmful) { // inside strings, where else
+		line = escapeJSON(line)
+	}
+	_, err := w.Write(append(line, '\n'))
+	return err //nolint:wrapcheck // the callers know what is written where
+}
+
+func escapeJSON(line []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(line) {
+		if !isHarmful(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, "\\u%04x", unit)
+		}
+	}
+	return b.Bytes()
+}
+
+// errNobodyReads says that standard output is a pipe whose reader is gone, as in `worker schema job | head -1`.
+var errNobodyReads = errors.New("nobody reads it any more")
+
+// pipeAware tells errNobodyReads from other failures of standard output.
+type pipeAware struct{ to io.Writer }
+
+// Write writes.
+func (w pipeAware) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = fmt.Errorf("%w: %w", errNobodyReads, err)
+	}
+	return n, err //nolint:wrapcheck // the callers say that it is stdout
 }
 
 // writeTable writes rows with their columns aligned, as a terminal counts them: a Chinese character

@@ -53,6 +53,19 @@ func TestExitStatus(t *testing.T) {
 			"part of a batch, then a signal", interrupted,
 			errors.Join(&partialError{2, 9, "letters"}, ErrInterrupted), 130, "worker: interrupted\n",
 		},
+		{
+			"a signal, and what to do then", interrupted, withHint(ErrInterrupted, "go on with 3"), 130,
+			"worker: interrupted\nhint: go on with 3\n",
+		},
+		{"nobody reads", t.Context(), fmt.Errorf("write to stdout: %w", errNobodyReads), 141, ""},
+		{
+			"nobody reads, and something is left", t.Context(), withHint(errNobodyReads, "all were produced"), 141,
+			"worker: nobody reads it any more\nhint: all were produced\n",
+		},
+		{
+			"nobody reads, half way", t.Context(), fmt.Errorf("%w: %w", &partialError{2, 9, "jobs"}, errNobodyReads), 3,
+			"worker: 2 of 9 jobs failed: nobody reads it any more\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +73,7 @@ func TestExitStatus(t *testing.T) {
 			require.Equal(t, tt.want, status)
 			if tt.err != nil {
 				var b bytes.Buffer
-				printError(&b, status, tt.err)
+				printError(&b, status, tt.err, false)
 				require.Equal(t, tt.print, b.String())
 			}
 		})

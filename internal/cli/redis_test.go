@@ -102,10 +102,11 @@ func TestJobThatNobodyKnows(t *testing.T) {
 	require.JSONEq(t, `{"idempotent_id":"id","mchid":"1900000002","state":"unknown","reason":"","attempts":0,
 		"maybe_sent":false,"log_id":"","published":false,"wait_ms":0,"content_sha256":"",
 		"source":{"topic":"","partition":0,"offset":0},"updated_at":""}`, got.stdout)
-	require.Contains(t, got.stderr, "worker: nothing is known of \"id\" of merchant 1900000002\nhint: ")
+	require.Contains(t, got.stderr, `{"error":"nothing is known of \"id\" of merchant 1900000002","hint":"it `)
 
 	got = run(t, env, "job", "id")
 	require.Equal(t, 1, got.status)
+	require.Contains(t, got.stderr, "worker: nothing is known of \"id\" of merchant 1900000002\nhint: ")
 	require.Equal(t, "idempotent_id  id\nmchid          1900000002\nstate          unknown\n", got.stdout)
 }
 

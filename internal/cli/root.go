@@ -23,11 +23,16 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 
 func (s *state) run(ctx context.Context, args []string) int {
 	root := newRootCommand(s)
+	var helpErr error // what cobra's own way to ask for help returns nobody
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { helpErr = writeHelp(s.stdout, cmd) })
 	root.SetArgs(append([]string{}, args...)) // cobra takes nil for "as the process was called"
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = helpErr
+	}
 	status := exitStatus(ctx, err)
 	if err != nil {
-		printError(s.stderr, status, err)
+		printError(s.stderr, status, err, s.output == outputJSON || status == statusUsage && asksForJSON(args))
 	}
 	return status
 }
@@ -68,7 +73,6 @@ func newRootCommand(s *state) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(flagError)
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(s.stdout, cmd) })
 	root.SetHelpCommand(newHelpCommand(s))
 	root.Flags().BoolP("version", "v", false, "print the version")
 	asParent(root)
@@ -79,6 +83,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newEnqueueCommand(s),
 		newJobCommand(s),
 		newDedupeCommand(s),
+		newDLQCommand(s),
 		newHoldsCommand(s),
 		newTopicsCommand(s),
 		newConfigCommand(s),

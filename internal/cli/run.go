@@ -46,7 +46,7 @@ func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
 	}
 	w, err := app.New(cfg, readVersion(s).Version, log)
 	if errors.Is(err, app.ErrConfig) {
-		return &usageError{err.Error(), "`worker config print` shows every setting and where its value comes from"}
+		return &usageError{err.Error(), "`worker config print --origin` shows every setting and where its value comes from"}
 	}
 	if err != nil {
 		return err
@@ -70,5 +70,5 @@ func withStartHint(err error) error {
 		}
 		setting = "redis-url"
 	}
-	return withHint(err, "check "+setting+" (`worker config print` shows where it comes from)")
+	return withHint(err, "check "+setting+" (`worker config print --origin` shows where it comes from)")
 }

@@ -31,13 +31,16 @@ type state struct {
 
 func newState(env []string, stdin io.Reader, stdout, stderr io.Writer) *state {
 	return &state{
-		env: env, stdin: stdin, stdout: stdout, stderr: stderr,
+		env: env, stdin: stdin, stdout: pipeAware{stdout}, stderr: stderr,
 		now: time.Now, isTerminal: isTerminal, buildInfo: debug.ReadBuildInfo,
 	}
 }
 
 // isTerminal says that a person sits at the other end of a stream.
 func isTerminal(stream any) bool {
+	if w, ok := stream.(pipeAware); ok {
+		stream = w.to
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

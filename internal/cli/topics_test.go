@@ -186,8 +186,14 @@ func TestTopicsCreateSaysWhatItMadeWhereTheRestFails(t *testing.T) {
 	require.Equal(t, 3, got.status)
 	require.Len(t, lines, 1)
 	require.Equal(t, "made", lines["reply-jobs"].State)
-	require.Contains(t, got.stderr, "worker: 3 of 4 topics failed: ")
-	require.Contains(t, got.stderr, "create topic reply-dead-letters: ")
-	require.Equal(t, 2, strings.Count(got.stderr, "; create topic "), "on one line: %s", got.stderr)
-	require.Contains(t, got.stderr, "hint: what was made stays; call it again when the cause is gone\n")
+	var failure struct {
+		Error, Hint string
+		Status      int
+	}
+	require.NoError(t, json.Unmarshal([]byte(got.stderr), &failure))
+	require.Contains(t, failure.Error, "3 of 4 topics failed: ")
+	require.Contains(t, failure.Error, "create topic reply-dead-letters: ")
+	require.Equal(t, 2, strings.Count(failure.Error, "; create topic "), "on one line: %s", got.stderr)
+	require.Equal(t, "what was made stays; call it again when the cause is gone", failure.Hint)
+	require.Equal(t, 3, failure.Status)
 }

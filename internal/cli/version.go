@@ -12,6 +12,7 @@ func newVersionCommand(s *state) *cobra.Command {
 		Use:     "version",
 		Short:   "print the version and what it was built from",
 		GroupID: groupSetup,
+		Example: "  worker version\n  worker version -o json | jq -r .version",
 		Args:    exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			v := readVersion(s)

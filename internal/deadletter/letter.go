@@ -1,5 +1,3 @@
-// Package deadletter writes dead letters: the records of jobs that will not be sent, byte for byte,
-// with what went wrong in their headers.
 package deadletter
 
 import (
@@ -29,21 +27,27 @@ const (
 	HeaderRequestID      = "dlq-request-id"
 	HeaderFailedAt       = "dlq-failed-at"
 	HeaderFirstFailedAt  = "dlq-first-failed-at"
+	HeaderEnqueuedAt     = "dlq-enqueued-at"
 	HeaderReplayCount    = "dlq-replay-count"
+	HeaderReplayID       = "dlq-replay-id"
 	HeaderValueOmitted   = "dlq-value-omitted"
 	HeaderHeadersOmitted = "dlq-headers-omitted"
 	HeaderKeyOmitted     = "dlq-key-omitted"
 )
 
-const maxMessageBytes = 1024
+const (
+	maxMessageBytes = 1024
+	// timeLayout has the milliseconds of Kafka's own times.
+	timeLayout = "2006-01-02T15:04:05.000Z"
+)
 
-// replaced says whether a job's own header gives way to the letter's. dlq-replay-id, which a replay
+// replaced says whether a job's own header gives way to the letter's. HeaderReplayID, which a replay
 // has set, stays.
 func replaced(name string) bool {
 	switch name {
 	case HeaderTopic, HeaderPartition, HeaderOffset, HeaderGroup, HeaderMessage, HeaderReason, HeaderAttempts,
 		HeaderMaybeSent, HeaderHTTPStatus, HeaderErrorCode, HeaderRequestID, HeaderFailedAt, HeaderFirstFailedAt,
-		HeaderReplayCount, HeaderValueOmitted, HeaderHeadersOmitted, HeaderKeyOmitted:
+		HeaderEnqueuedAt, HeaderReplayCount, HeaderValueOmitted, HeaderHeadersOmitted, HeaderKeyOmitted:
 		return true
 	}
 	return false
@@ -89,6 +93,9 @@ func failure(d *job.Delivery, r job.Result, group string) []job.Header {
 		first = failed
 	}
 	add(HeaderFirstFailedAt, first)
+	if d.Source.Timestamp.UnixMilli() > 0 { // else it is not known
+		add(HeaderEnqueuedAt, d.Source.Timestamp.UTC().Format(timeLayout))
+	}
 	text, _ := d.Header(HeaderReplayCount)
 	count, err := strconv.Atoi(text)
 	if err != nil {

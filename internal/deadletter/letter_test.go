@@ -53,7 +53,7 @@ func TestHeaders(t *testing.T) {
 		header("dlq-attempts", "2"), header("dlq-maybe-sent", "true"), header("dlq-http-status", "400"),
 		header("dlq-error-code", "PARAM_ERROR"), header("dlq-request-id", "08F5"),
 		header("dlq-failed-at", "2026-11-23T08:00:00.123456789Z"),
-		header("dlq-first-failed-at", "2026-11-23T08:00:00.123456789Z"), header("dlq-replay-count", "0"),
+		header("dlq-first-failed-at", "2026-11-23T08:00:00.123456789Z"), header("dlq-enqueued-at", "2026-11-23T08:00:00.123Z"), header("dlq-replay-count", "0"),
 	}, m.Headers)
 	m = deadletter.Message(delivery(), job.Result{Reason: job.ReasonInvalidJob, FinishedAt: failedAt}, "group")
 	for _, h := range m.Headers {

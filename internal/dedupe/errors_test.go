@@ -205,4 +205,6 @@ func TestArgumentsRefused(t *testing.T) {
 	_, err = s.RenewHolds(ctx, []string{""}, time.Second)
 	requireReason(t, dedupe.ReasonInvalid, err)
 	requireReason(t, dedupe.ReasonInvalid, s.ReturnPace(ctx, "1", dedupe.Pace{Rate: 1, Burst: 1}, 0))
+	_, err = s.Lock(ctx, "", "t", "", time.Second)
+	requireReason(t, dedupe.ReasonInvalid, err)
 }

@@ -15,7 +15,7 @@ var scriptFiles embed.FS
 type scripts struct {
 	claim, begin, renew, park, complete, fail, published, lookup, restore *redis.Script
 	hold, holdProbe, holdProbeDone, holdRenew                             *redis.Script
-	paceTake, paceReturn, ping                                            *redis.Script
+	lock, unlock, paceTake, paceReturn, ping                              *redis.Script
 }
 
 func loadScripts() scripts {
@@ -38,6 +38,9 @@ func loadScripts() scripts {
 
 		paceTake:   script(prelude, "pace_take"),
 		paceReturn: script(prelude, "pace_return"),
+
+		lock:   script(prelude, "lock"),
+		unlock: script("unlock"),
 
 		ping: script("ping"),
 	}

@@ -28,6 +28,8 @@ const (
 	opListHolds   = "list_holds"
 	opTakePace    = "take_pace"
 	opReturnPace  = "return_pace"
+	opLock        = "lock"
+	opUnlock      = "unlock"
 	opPing        = "ping"
 	opEviction    = "eviction"
 )
@@ -36,7 +38,8 @@ const (
 func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
-		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opPing, opEviction,
+		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
+		opPing, opEviction,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -79,6 +80,8 @@ type demo struct {
 	screen *screen
 	worker *app.Worker
 	kafka  *kafkaio.Client
+
+	unprinted atomic.Pointer[error] // the first failure to print an outcome
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -112,13 +115,17 @@ func (d *demo) run(ctx context.Context) error {
 	err = d.play(ctx)
 	d.screen.end()
 	ok := d.summary()
-	if err == nil && ok && !d.o.Exit && ctx.Err() == nil {
+	if err == nil && ok && !d.o.Exit && ctx.Err() == nil && d.unprinted.Load() == nil {
 		_, _ = fmt.Fprint(d.o.Stderr, "\n  Everything stays up for you to look at. Ctrl-C ends it.\n")
 		<-ctx.Done()
 	}
 	end()
 	if workErr := <-worked; err == nil {
 		err = workErr
+	}
+	parts.Wait()
+	if unprinted := d.unprinted.Load(); err == nil && unprinted != nil {
+		err = *unprinted
 	}
 	if err == nil && !ok {
 		err = ErrBooks
@@ -312,8 +319,12 @@ func (d *demo) readOutcomes(ctx context.Context) {
 		if err != nil || !fresh || !own {
 			return err
 		}
+		if d.unprinted.Load() != nil {
+			return nil // the books are kept all the same
+		}
 		if _, err := fmt.Fprintf(d.o.Stdout, "%s\n", r.Value); err != nil {
-			return fmt.Errorf("write to stdout: %w", err)
+			err = fmt.Errorf("write to stdout: %w", err)
+			d.unprinted.Store(&err)
 		}
 		return nil
 	})

@@ -1,10 +1,8 @@
 package rebuild
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,24 +12,15 @@ import (
 	"replyworker/internal/outcome"
 )
 
-const (
-	schemaVersion = 1
-	hashDigits    = 64
-)
+const hashDigits = 64
 
 // read makes a success of an outcome record. succeeded is false where the outcome is none. Limits of
 // lengths are the claim store's affair.
 func read(d *job.Delivery) (s dedupe.Success, succeeded bool, err error) {
-	var e outcome.Event
-	switch err := json.Unmarshal(d.Value, &e); {
-	case len(d.Value) == 0:
-		return s, false, errors.New("it has no value")
+	e, err := outcome.Parse(d.Value)
+	switch {
 	case err != nil:
-		return s, false, fmt.Errorf("it is no outcome: %w", err)
-	case e.SchemaVersion != schemaVersion:
-		return s, false, fmt.Errorf("its schema_version is %d, not %d", e.SchemaVersion, schemaVersion)
-	case !slices.Contains(job.Statuses(), e.Status):
-		return s, false, fmt.Errorf("its status is %q", e.Status)
+		return s, false, err
 	case e.Status != job.StatusSucceeded:
 		return s, false, nil
 	case len(e.ContentSHA256) != hashDigits:

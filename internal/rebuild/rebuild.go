@@ -21,9 +21,7 @@ import (
 )
 
 const (
-	// readers is the most partitions read at once; it bounds the memory.
-	readers = 8
-	// writers is the most of them that ask Redis at once. Two keep it busy, and workers' claims wait
+	// writers is the most partitions that ask Redis at once. Two keep it busy, and workers' claims wait
 	// behind them.
 	writers = 2
 	// maxNotes is the most records of a kind that a Report names.
@@ -32,13 +30,6 @@ const (
 	lastAgain  = 2 * time.Second
 )
 
-// Outcomes is where the outcomes are read: a *kafkaio.Client.
-type Outcomes interface {
-	ReadSpan(
-		ctx context.Context, s kafkaio.Span, patience time.Duration, each func(records []job.Delivery, passed int64) error,
-	) error
-}
-
 // Claims is where the claims are restored: a *dedupe.Store.
 type Claims interface {
 	Restore(ctx context.Context, successes []dedupe.Success, write bool) []dedupe.RestoreResult
@@ -46,8 +37,8 @@ type Claims interface {
 
 // Config says what is read and restored. Everything but DryRun and Progress is needed.
 type Config struct {
-	Outcomes Outcomes
-	Spans    []kafkaio.Span // of the topic of outcomes
+	Outcomes kafkaio.SpanReader // a *kafkaio.Client
+	Spans    []kafkaio.Span     // of the topic of outcomes
 	Claims   Claims
 	// DryRun only counts what would be restored. A success whose outcome is there twice counts twice.
 	DryRun bool
@@ -86,7 +77,11 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		cfg.Progress = func(int64) {}
 	}
 	r := &run{cfg: cfg, writers: make(chan struct{}, writers)}
-	err := r.readAll(ctx)
+	err := kafkaio.ReadSpans(ctx, cfg.Outcomes, cfg.Spans, cfg.Patience,
+		func(_ kafkaio.Span, records []job.Delivery, passed int64) error {
+			defer cfg.Progress(passed)
+			return r.restore(ctx, records)
+		})
 	for _, notes := range [][]Note{r.report.UnreadableNotes, r.report.DisagreeingNotes} {
 		slices.SortFunc(notes, func(a, b Note) int {
 			return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
@@ -101,40 +96,6 @@ type run struct {
 
 	mu     sync.Mutex
 	report Report
-}
-
-// readAll reads the spans, some at once. It returns the first failure, which ends the others.
-func (r *run) readAll(ctx context.Context) error {
-	inner, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	spans := make(chan kafkaio.Span, len(r.cfg.Spans))
-	for _, s := range r.cfg.Spans {
-		spans <- s
-	}
-	close(spans)
-	var all sync.WaitGroup
-	var once sync.Once
-	var first error
-	for range min(readers, len(r.cfg.Spans)) {
-		all.Go(func() {
-			for s := range spans {
-				if err := r.read(inner, s); err != nil {
-					once.Do(func() { first = err })
-					cancel(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	return first
-}
-
-func (r *run) read(ctx context.Context, s kafkaio.Span) error {
-	return r.cfg.Outcomes.ReadSpan(ctx, s, r.cfg.Patience, func(records []job.Delivery, passed int64) error {
-		defer r.cfg.Progress(passed)
-		return r.restore(ctx, records)
-	})
 }
 
 // restore deals with records of one partition, in their order.

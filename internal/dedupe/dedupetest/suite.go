@@ -33,6 +33,8 @@ func Run(t *testing.T, newServer func(t *testing.T) Server) {
 		"retention":                   testRetention,
 		"details":                     testDetails,
 		"lookup":                      testLookup,
+		"lookup all":                  testLookupAll,
+		"lock":                        testLock,
 		"race":                        testRace,
 		"restore":                     testRestore,
 		"restore table":               testRestoreTable,

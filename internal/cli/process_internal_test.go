@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"replyworker/internal/cli"
 )
 
 func TestWatch(t *testing.T) {
@@ -38,7 +36,7 @@ func TestWatch(t *testing.T) {
 			close(signals)
 			var exits []int
 			watch(signals, cancel, func(status int) { exits = append(exits, status) })
-			require.Equal(t, tt.stopped, errors.Is(context.Cause(ctx), cli.ErrInterrupted))
+			require.Equal(t, tt.stopped, errors.Is(context.Cause(ctx), ErrInterrupted))
 			require.Equal(t, tt.exits, exits)
 		})
 	}
