@@ -17,7 +17,7 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "job", "jobtemplate", "kafkaio", "ops", "outcome", "rebuild",
+		"app", "asyncapi", "config", "deadletter", "dedupe", "demo", "devstack", "job", "jobtemplate", "kafkaio", "ops", "outcome", "rebuild",
 		"replay",
 		"wxclient", "wxsim",
 	},
@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},
+	"internal/asyncapi":          {"job"},
 	"internal/jobtemplate":       {"job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/replay":            {"deadletter", "dedupe", "job", "kafkaio", "outcome"},
@@ -97,7 +98,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":                 {"internal/cli"},
 	"github.com/spf13/pflag":                 {"internal/cli", "internal/config"},
 	"github.com/twmb/franz-go/pkg/kfake":     {"internal/devstack"},
-	"go.yaml.in/yaml/v3":                     {"internal/config"},
+	"go.yaml.in/yaml/v3":                     {"internal/asyncapi", "internal/config"},
 	"golang.org/x/sync":                      nil,
 	"golang.org/x/sys":                       nil,
 	"golang.org/x/term":                      {"internal/cli", "internal/demo"},

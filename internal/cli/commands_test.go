@@ -10,7 +10,7 @@ import (
 func TestHelpOfCommands(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"enqueue", "topics", "topics create", "job", "holds", "holds list", "holds release", "simulate",
+		"enqueue", "topics", "topics create", "job", "holds", "holds list", "holds release", "simulate", "asyncapi",
 	} {
 		got := run(t, nil, append(strings.Fields(command), "--help")...)
 		require.Equal(t, 0, got.status, got.stderr)

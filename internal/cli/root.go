@@ -88,6 +88,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newTopicsCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
+		newAsyncAPICommand(s),
 		newVersionCommand(s),
 		newCompletionCommand(s),
 	)
