@@ -17,8 +17,9 @@ import (
 var mayImport = map[string][]string{
 	"cmd/worker": {"cli"},
 	"internal/cli": {
-		"app", "config", "deadletter", "dedupe", "demo", "devstack", "doctor", "inquiry", "job", "kafkaio", "ops",
-		"outcome", "outcome/export", "outcome/stats", "rebuild", "reconcile", "replay", "topics", "wxclient", "wxsim",
+		"app", "asyncapi", "config", "deadletter", "dedupe", "demo", "devstack", "doctor", "inquiry", "job", "jobtemplate",
+		"kafkaio", "ops", "outcome", "outcome/export", "outcome/stats", "rebuild", "reconcile", "replay", "topics",
+		"wxclient", "wxsim",
 	},
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
@@ -31,6 +32,8 @@ var mayImport = map[string][]string{
 	"internal/inquiry":           {"retry", "wxclient"},
 	"internal/doctor":            {"config", "dedupe", "kafkaio", "topics", "wxclient"},
 	"internal/topics":            {"config", "job"},
+	"internal/asyncapi":          {"job"},
+	"internal/jobtemplate":       {"job"},
 	"internal/rebuild":           {"dedupe", "job", "kafkaio", "outcome"},
 	"internal/replay":            {"deadletter", "dedupe", "job", "kafkaio", "outcome"},
 	"internal/ops":               {"job"},
@@ -103,7 +106,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":                 {"internal/cli"},
 	"github.com/spf13/pflag":                 {"internal/cli", "internal/config"},
 	"github.com/twmb/franz-go/pkg/kfake":     {"internal/devstack"},
-	"go.yaml.in/yaml/v3":                     {"internal/config"},
+	"go.yaml.in/yaml/v3":                     {"internal/asyncapi", "internal/config"},
 	"golang.org/x/sync":                      nil,
 	"golang.org/x/sys":                       nil,
 	"golang.org/x/term":                      {"internal/cli", "internal/demo"},

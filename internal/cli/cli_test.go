@@ -83,7 +83,7 @@ func TestWrongUsage(t *testing.T) {
 			"unknown shell \"bsh\"; did you mean \"bash\"?\n" +
 				"hint: there are bash, zsh, fish, powershell",
 		},
-		{"schema jb", "unknown schema \"jb\"; did you mean \"job\"?\nhint: there are job, job-lenient, outcome"},
+		{"schema jb", "unknown schema \"jb\"; did you mean \"job\"?\nhint: there are job, job-lenient, outcome, resolution"},
 		{
 			"help setings",
 			"no help on \"setings\"; did you mean \"settings\"?\n" +
@@ -172,7 +172,7 @@ func TestVersion(t *testing.T) {
 
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"job", "outcome"} {
+	for _, name := range []string{"job", "outcome", "resolution"} {
 		got := run(t, nil, "schema", name)
 		require.Equal(t, 0, got.status, got.stderr)
 		require.True(t, json.Valid([]byte(got.stdout)), name)

@@ -11,7 +11,7 @@ func TestHelpOfCommands(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
 		"enqueue", "topics", "topics create", "job", "holds", "holds list", "holds release", "simulate",
-		"upload-image", "history", "outcomes verify",
+		"asyncapi", "upload-image", "history", "outcomes verify",
 	} {
 		got := run(t, nil, append(strings.Fields(command), "--help")...)
 		require.Equal(t, 0, got.status, got.stderr)

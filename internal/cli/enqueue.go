@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +32,14 @@ Jobs go to the partition of their complaint_id, in the order of the lines, and t
 merchant where it has one. Where producing fails, or is interrupted, half way, what was produced stays, and
 the line to go on from is told: give it to --from-line. The exit status is 3, or 130.
 
+With --template the input is a CSV file in UTF-8: the names of the columns in its first row, complaint_id
+and complainted_mchid among them, and a reply in each row after it. The template is a job whose string
+values hold {{column}} where a cell is to stand; a cell is text and nothing else. Without an idempotent_id
+the template gives each job one that is made of the complaint and the message, so that the same file,
+enqueued twice, is sent once, and so is the same reply in another file. To send a reply that was sent before
+once more, name the occasion: "idempotent_id": "second-reminder-{{complaint_id}}". Lines are those of the
+CSV. --print-jobs prints the jobs that are made.
+
 -o json prints a line for each job produced: line, idempotent_id, complaint_id, mchid, topic, partition,
 offset (with --dry-run no partition and no offset); and on stderr one for each problem: line, pointer,
 problem.`
@@ -40,8 +50,10 @@ const (
 )
 
 type enqueueFlags struct {
-	dryRun bool
-	from   int64
+	dryRun    bool
+	printJobs bool
+	from      int64
+	template  string
 }
 
 func newEnqueueCommand(s *state) *cobra.Command {
@@ -53,6 +65,8 @@ func newEnqueueCommand(s *state) *cobra.Command {
 		GroupID: groupJobs,
 		Example: "  worker enqueue jobs.ndjson\n" +
 			"  worker enqueue --dry-run jobs.ndjson\n" +
+			"  worker enqueue --template reply.json complaints.csv\n" +
+			"  worker enqueue --template reply.json --print-jobs complaints.csv > jobs.ndjson\n" +
 			"  jq -c '.[]' array.json | worker enqueue -o json > produced.ndjson",
 		Args: optionalArg("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,6 +88,8 @@ func newEnqueueCommand(s *state) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only check, and print what would be produced")
+	cmd.Flags().StringVar(&flags.template, "template", "", "`file` of the job that each row of a CSV fills in")
+	cmd.Flags().BoolVar(&flags.printJobs, "print-jobs", false, "only check, and print the jobs themselves, one on each line")
 	cmd.Flags().Int64Var(&flags.from, "from-line", 1, "`line` to begin with; those before it are checked and not produced")
 	s.useSettings(cmd, config.GroupKafka, config.GroupTopics)
 	showSettings(cmd, "merchants-file", "validation", "start-timeout")
@@ -121,20 +137,43 @@ func (s *state) enqueue(ctx context.Context, cfg *config.Config, path string, fl
 	}
 	defer in.close()
 	reader := newJobReader(cfg)
-	check := newJobCheck(reader, s, flags.from)
-	if err := in.each(ctx, check.look); err != nil {
+	source, err := s.jobSource(in, reader, flags.template)
+	if err != nil {
 		return err
 	}
-	if err := check.finish(in.name); err != nil {
+	check := newJobCheck(reader, s, flags.from)
+	if err := source.each(ctx, check.look); err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w; nothing was produced", err)
+		}
+		return err
+	}
+	if err := check.finish(source); err != nil {
 		return err
 	}
 	switch {
 	case check.pending == 0:
-		_, _ = fmt.Fprintf(s.stderr, "worker: no job in %s; nothing was produced\n", clean(in.name))
+		_, _ = fmt.Fprintf(s.stderr, "worker: no job in %s; nothing was produced\n", clean(source.title()))
 		return nil
+	case flags.printJobs:
+		return s.printJobs(ctx, source, check)
 	case flags.dryRun:
-		return s.printJobs(ctx, in, reader, check)
+		return s.printPlan(ctx, source, reader, check)
 	}
+	return s.produce(ctx, cfg, source, reader, check, flags)
+}
+
+// jobSource is the input itself, or the jobs that a template makes of it.
+func (s *state) jobSource(in *jobInput, reader *jobReader, template string) (jobSource, error) {
+	if template == "" {
+		return in, nil
+	}
+	return newTemplatedJobs(s, in, reader, template)
+}
+
+func (s *state) produce(
+	ctx context.Context, cfg *config.Config, in jobSource, reader *jobReader, check *jobCheck, flags enqueueFlags,
+) error {
 	client, err := app.Kafka(cfg)
 	if err != nil {
 		return err
@@ -147,8 +186,36 @@ func (s *state) enqueue(ctx context.Context, cfg *config.Config, path string, fl
 	return b.run(ctx)
 }
 
-// printJobs prints what would be produced, some rows at a time.
-func (s *state) printJobs(ctx context.Context, in *jobInput, reader *jobReader, check *jobCheck) error {
+// printJobs prints the jobs themselves, each on a line.
+func (s *state) printJobs(ctx context.Context, in jobSource, check *jobCheck) error {
+	out := bufio.NewWriter(s.stdout)
+	var line bytes.Buffer
+	err := in.each(ctx, func(raw rawJob) error {
+		line.Reset()
+		if err := json.Compact(&line, raw.value); err != nil {
+			return errChanged(in)
+		}
+		if raw.line >= check.from {
+			line.WriteByte('\n')
+			_, _ = out.Write(line.Bytes()) // Flush returns what goes wrong
+		}
+		return nil
+	})
+	if flushed := out.Flush(); err == nil && flushed != nil {
+		err = fmt.Errorf("write to stdout: %w", flushed)
+	}
+	if err == nil {
+		s.saidValid(check)
+	}
+	return err
+}
+
+func (s *state) saidValid(check *jobCheck) {
+	_, _ = fmt.Fprintf(s.stderr, "worker: %d jobs are valid; nothing was produced\n", check.pending)
+}
+
+// printPlan prints what would be produced, some rows at a time.
+func (s *state) printPlan(ctx context.Context, in jobSource, reader *jobReader, check *jobCheck) error {
 	var rows []enqueuedJob
 	columns := []column[enqueuedJob]{
 		{"line", func(j enqueuedJob) string { return strconv.FormatInt(j.Line, 10) }},
@@ -157,12 +224,12 @@ func (s *state) printJobs(ctx context.Context, in *jobInput, reader *jobReader, 
 		{"mchid", func(j enqueuedJob) string { return orDash(j.MchID) }},
 		{"topic", func(j enqueuedJob) string { return j.Topic }},
 	}
-	err := in.each(ctx, func(line int64, value []byte) error {
-		j, _, _ := reader.read(line, value)
+	err := in.each(ctx, func(raw rawJob) error {
+		j, _, _ := reader.read(raw)
 		if j == nil {
 			return errChanged(in)
 		}
-		if line < check.from {
+		if raw.line < check.from {
 			return nil
 		}
 		rows = append(rows, newEnqueuedJob(j))
@@ -178,12 +245,12 @@ func (s *state) printJobs(ctx context.Context, in *jobInput, reader *jobReader, 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(s.stderr, "worker: %d jobs are valid; nothing was produced\n", check.pending)
+	s.saidValid(check)
 	return nil
 }
 
-func errChanged(in *jobInput) error {
-	return fmt.Errorf("%s was changed while it was read", in.name)
+func errChanged(in jobSource) error {
+	return fmt.Errorf("%s was changed while it was read", in.title())
 }
 
 // jobBatch is a batch on its way to Kafka.
@@ -191,7 +258,7 @@ type jobBatch struct {
 	s      *state
 	cfg    *config.Config
 	client *kafkaio.Client
-	in     *jobInput
+	in     jobSource
 	reader *jobReader
 	flags  enqueueFlags
 	total  int64
@@ -231,27 +298,27 @@ func (b *jobBatch) connect(ctx context.Context, largest map[string]int) error {
 // refuseTooLarge lists the jobs that their topic does not take.
 func (b *jobBatch) refuseTooLarge(ctx context.Context) error {
 	tooLarge := 0
-	err := b.in.each(ctx, func(line int64, value []byte) error {
-		j, _, _ := b.reader.read(line, value)
+	err := b.in.each(ctx, func(raw rawJob) error {
+		j, _, _ := b.reader.read(raw)
 		if j == nil {
 			return errChanged(b.in)
 		}
 		m := j.message()
-		if line < b.flags.from || m.Fits(b.limits[j.topic]) {
+		if raw.line < b.flags.from || m.Fits(b.limits[j.topic]) {
 			return nil
 		}
 		tooLarge++
-		rule := fmt.Sprintf("has %d bytes, too many for topic %s, whose max.message.bytes is %d", len(value), j.topic, b.limits[j.topic])
+		rule := fmt.Sprintf("has %d bytes, too many for topic %s, whose max.message.bytes is %d", len(raw.value), j.topic, b.limits[j.topic])
 		if b.s.output == outputJSON {
-			return encodeJSON(b.s.stderr, problemRow{Line: line, Problem: rule})
+			return encodeJSON(b.s.stderr, problemRow{Line: raw.line, Problem: rule})
 		}
-		_, err := fmt.Fprintf(b.s.stderr, "line %d: %s\n", line, rule)
+		_, err := fmt.Fprintf(b.s.stderr, "line %d: %s\n", raw.line, rule)
 		return err //nolint:wrapcheck // stderr is gone: nobody reads it
 	})
 	if err != nil || tooLarge == 0 {
 		return err
 	}
-	return withHint(fmt.Errorf("%s: %d of %d jobs too large; nothing was produced", b.in.name, tooLarge, b.total),
+	return withHint(fmt.Errorf("%s: %d of %d jobs too large; nothing was produced", b.in.title(), tooLarge, b.total),
 		fmt.Sprintf("a topic of jobs should take %d bytes and some: raise its max.message.bytes, "+
 			"and that of the dead letters to 64 KiB more", job.MaxBytes))
 }
@@ -260,16 +327,17 @@ func (b *jobBatch) refuseTooLarge(ctx context.Context) error {
 func (b *jobBatch) run(ctx context.Context) error {
 	b.topics, b.reached = map[string]int64{}, b.flags.from-1
 	b.bar = newProgress(b.s, "enqueue", b.total)
-	err := b.in.each(ctx, func(line int64, value []byte) error {
-		if line < b.flags.from {
+	err := b.in.each(ctx, func(raw rawJob) error {
+		if raw.line < b.flags.from {
 			return nil
 		}
-		j, _, _ := b.reader.read(line, bytes.Clone(value))
+		raw.value = bytes.Clone(raw.value)
+		j, _, _ := b.reader.read(raw)
 		if j == nil {
 			return errChanged(b.in)
 		}
 		b.waiting = append(b.waiting, j)
-		b.bytes += len(value)
+		b.bytes += len(raw.value)
 		if len(b.waiting) < batchJobs && b.bytes < batchBytes {
 			return nil
 		}

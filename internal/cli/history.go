@@ -299,4 +299,3 @@ func (r historyRow) says() string {
 	}
 	return orDash(strings.Join(parts, "; "))
 }
-

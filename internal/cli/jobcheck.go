@@ -45,19 +45,18 @@ func newJobReader(cfg *config.Config) *jobReader {
 }
 
 // read returns the job, or what is wrong with it, and how many problems more there are.
-func (r *jobReader) read(line int64, value []byte) (j *readJob, problems []job.Problem, omitted int) {
-	if value == nil {
-		rule := fmt.Sprintf("has more than %d bytes; must be at most %d", maxInputLine, job.MaxBytes)
-		return nil, []job.Problem{{Rule: rule}}, 0
+func (r *jobReader) read(raw rawJob) (j *readJob, problems []job.Problem, omitted int) {
+	if raw.value == nil {
+		return nil, []job.Problem{{Rule: raw.fault}}, 0
 	}
-	decoded, err := job.Decode(value, r.validation)
+	decoded, err := job.Decode(raw.value, r.validation)
 	if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
 		return nil, invalid.Problems, invalid.Omitted
 	}
 	if err != nil {
 		return nil, []job.Problem{{Rule: err.Error()}}, 0
 	}
-	j = &readJob{line: line, value: value, topic: r.cfg.TopicJobs, mchID: decoded.MchID, Job: decoded}
+	j = &readJob{line: raw.line, value: raw.value, topic: r.cfg.TopicJobs, mchID: decoded.MchID, Job: decoded}
 	if len(r.cfg.Merchants) == 0 {
 		return j, nil, 0 // the workers know their merchants; this machine does not
 	}
@@ -110,14 +109,14 @@ func newJobCheck(reader *jobReader, s *state, from int64) *jobCheck {
 	}
 }
 
-func (c *jobCheck) look(line int64, value []byte) error {
+func (c *jobCheck) look(raw rawJob) error {
 	c.jobs++
-	if line >= c.from {
+	if raw.line >= c.from {
 		c.pending++
 	}
-	j, problems, omitted := c.reader.read(line, value)
+	j, problems, omitted := c.reader.read(raw)
 	if j != nil {
-		c.largest[j.topic] = max(c.largest[j.topic], len(value))
+		c.largest[j.topic] = max(c.largest[j.topic], len(raw.value))
 		if p := c.repeat(j); p != nil {
 			problems = []job.Problem{*p}
 		}
@@ -127,32 +126,35 @@ func (c *jobCheck) look(line int64, value []byte) error {
 	}
 	c.invalid++
 	c.problems += int64(len(problems) + omitted)
-	c.notAJob = c.notAJob || value != nil && (value[0] != '{' || !json.Valid(value))
-	return c.tell(line, problems, omitted)
+	c.notAJob = c.notAJob || raw.value != nil && (raw.value[0] != '{' || !json.Valid(raw.value))
+	return c.tell(raw, problems, omitted)
 }
 
 // problemRow is a line of stderr with -o json.
 type problemRow struct {
 	Line    int64  `json:"line"`
-	Pointer string `json:"pointer"` // empty: the whole value
+	Pointer string `json:"pointer"` // empty: the whole value, or the row of a CSV
 	Problem string `json:"problem"`
 }
 
-// tell lists problems of a line.
-func (c *jobCheck) tell(line int64, problems []job.Problem, omitted int) error {
+// tell lists problems of a job.
+func (c *jobCheck) tell(raw rawJob, problems []job.Problem, omitted int) error {
 	var b strings.Builder
 	for _, p := range problems {
-		if c.asJSON {
-			_ = encodeJSON(&b, problemRow{line, p.Pointer, p.Rule}) // it writes to memory
-			continue
+		switch {
+		case c.asJSON:
+			_ = encodeJSON(&b, problemRow{raw.line, p.Pointer, p.Rule}) // it writes to memory
+		case raw.what != "":
+			fmt.Fprintf(&b, "line %d: %s %s\n", raw.line, raw.what, clean(p.Rule))
+		default:
+			fmt.Fprintf(&b, "line %d: %s\n", raw.line, p)
 		}
-		fmt.Fprintf(&b, "line %d: %s\n", line, p)
 	}
 	switch {
 	case omitted > 0 && c.asJSON:
-		_ = encodeJSON(&b, problemRow{line, "", fmt.Sprintf("and %d more problems", omitted)})
+		_ = encodeJSON(&b, problemRow{raw.line, "", fmt.Sprintf("and %d more problems", omitted)})
 	case omitted > 0:
-		fmt.Fprintf(&b, "line %d: and %d more problems\n", line, omitted)
+		fmt.Fprintf(&b, "line %d: and %d more problems\n", raw.line, omitted)
 	}
 	if _, err := io.WriteString(c.w, b.String()); err != nil {
 		return fmt.Errorf("write to stderr: %w", err)
@@ -188,8 +190,8 @@ func (c *jobCheck) repeat(j *readJob) *job.Problem {
 	return nil
 }
 
-// finish returns nil where every job is well.
-func (c *jobCheck) finish(name string) error {
+// finish returns nil where every job of a source is well.
+func (c *jobCheck) finish(in jobSource) error {
 	if c.repeats > maxRepeatWarnings {
 		_, _ = fmt.Fprintf(c.w, "worker: warning: %d lines repeat others in all\n", c.repeats)
 	}
@@ -199,8 +201,14 @@ func (c *jobCheck) finish(name string) error {
 	if c.invalid == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%s: %d of %d jobs invalid, %d problems; nothing was produced", name, c.invalid, c.jobs, c.problems)
-	if c.notAJob {
+	err := fmt.Errorf("%s: %d of %d jobs invalid, %d problems; nothing was produced", in.title(), c.invalid, c.jobs, c.problems)
+	_, templated := in.(*templatedJobs)
+	switch {
+	case templated:
+		return withHint(err, "a line is one of the CSV, a pointer points into the job: the template says which column stands there")
+	case c.notAJob && strings.HasSuffix(strings.ToLower(in.title()), ".csv"):
+		return withHint(err, "--template FILE makes jobs of a CSV; see `worker enqueue --help`")
+	case c.notAJob:
 		return withHint(err, "a job is one JSON object on one line; `jq -c .` makes lines of objects, `jq -c '.[]'` of an array")
 	}
 	return withHint(err, "`worker schema job` prints the rules")

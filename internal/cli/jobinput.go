@@ -22,12 +22,29 @@ const (
 	spoolChunk    = 256 << 10
 )
 
-// jobInput is a batch of jobs that can be read more than once. Close it.
+// rawJob is a job as a batch has it, not looked into yet.
+type rawJob struct {
+	line  int64  // on which it begins
+	value []byte // nil where there is none to look into
+	fault string // says why not
+	what  string // whose fault it is, where it is not the value's
+}
+
+// jobSource is a batch of jobs that can be read more than once.
+type jobSource interface {
+	// each calls do for every job of the batch, from its beginning. The value is do's until it returns.
+	each(ctx context.Context, do func(raw rawJob) error) error
+	title() string // for messages
+}
+
+// jobInput is a file of jobs, one JSON object or NDJSON. Close it.
 type jobInput struct {
 	name string // for messages
 	file *os.File
 	temp bool
 }
+
+func (in *jobInput) title() string { return in.name }
 
 // openJobs opens a file, or copies what can be read only once (standard input for "" and "-", or a
 // pipe) to a temporary file that only its owner can read and that close removes.
@@ -77,12 +94,18 @@ func (in *jobInput) close() {
 	}
 }
 
-// each calls do for every job of the batch, from its beginning: for every line that is not blank, or
-// once where the whole is one JSON document of several lines. value is do's until it returns; it is
-// nil for a line that is too long to be read.
-func (in *jobInput) each(ctx context.Context, do func(line int64, value []byte) error) error {
+func (in *jobInput) rewind() error {
 	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read %s: %w", in.name, err)
+	}
+	return nil
+}
+
+// each takes every line that is not blank for a job, or the whole where it is one JSON document of
+// several lines.
+func (in *jobInput) each(ctx context.Context, do func(raw rawJob) error) error {
+	if err := in.rewind(); err != nil {
+		return err
 	}
 	r := bufio.NewReaderSize(in.file, maxInputLine)
 	if head, _ := r.Peek(len(byteOrderMark)); string(head) == byteOrderMark { // of Windows' editors and shells
@@ -90,7 +113,7 @@ func (in *jobInput) each(ctx context.Context, do func(line int64, value []byte) 
 	}
 	if all, err := r.Peek(maxInputLine); errors.Is(err, io.EOF) {
 		if line, value := oneDocument(all); value != nil {
-			return do(line, value)
+			return do(rawJob{line: line, value: value})
 		}
 	}
 	for line := int64(1); ; line++ {
@@ -106,12 +129,13 @@ func (in *jobInput) each(ctx context.Context, do func(line int64, value []byte) 
 		if err != nil && !last {
 			return fmt.Errorf("read %s: %w", in.name, err)
 		}
-		value := bytes.Trim(text, jsonWhite)
+		raw := rawJob{line: line, value: bytes.Trim(text, jsonWhite)}
 		if tooLong {
-			value = nil
+			raw.value = nil
+			raw.fault = fmt.Sprintf("has more than %d bytes; must be at most %d", maxInputLine, job.MaxBytes)
 		}
-		if tooLong || len(value) > 0 {
-			if err := do(line, value); err != nil {
+		if tooLong || len(raw.value) > 0 {
+			if err := do(raw); err != nil {
 				return err
 			}
 		}

@@ -92,6 +92,7 @@ func newRootCommand(s *state) *cobra.Command {
 		newDoctorCommand(s),
 		newConfigCommand(s),
 		newSchemaCommand(s),
+		newAsyncAPICommand(s),
 		newVersionCommand(s),
 		newCompletionCommand(s),
 	)

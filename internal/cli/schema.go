@@ -14,7 +14,7 @@ func newSchemaCommand(s *state) *cobra.Command {
 	validation := string(job.Strict)
 	cmd := &cobra.Command{
 		Use:     "schema NAME",
-		Short:   "print the JSON Schema of the jobs or the outcomes",
+		Short:   "print the JSON Schema of the jobs, the outcomes or the resolutions",
 		GroupID: groupSetup,
 		Example: "  worker schema job > job.schema.json\n  worker schema job --validation lenient\n" +
 			"  worker schema outcome",

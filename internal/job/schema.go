@@ -8,10 +8,10 @@ import (
 //go:embed schema
 var schemas embed.FS
 
-// SchemaNames returns the names that [Schema] knows: "job" (strict validation), "job-lenient", and
-// "outcome".
+// SchemaNames returns the names that [Schema] knows: "job" (strict validation), "job-lenient", "outcome", and
+// "resolution".
 func SchemaNames() []string {
-	return []string{"job", "job-lenient", "outcome"}
+	return []string{"job", "job-lenient", "outcome", "resolution"}
 }
 
 // Schema returns a JSON Schema of one of the messages, and false for a name that is not one of
