@@ -37,8 +37,11 @@ type file struct {
 // support says that the package is for tests, though its files are none: dedupetest, archtest.
 func (f *file) support() bool { return strings.HasSuffix(path.Base(f.dir), "test") }
 
-// outside says that the file is of a suite under test/, which is no part of the product.
-func (f *file) outside() bool { return strings.HasPrefix(f.dir, "test/") }
+// outside says that the file is of a suite under test/, or an example for producers, which are no part of
+// the product.
+func (f *file) outside() bool {
+	return strings.HasPrefix(f.dir, "test/") || strings.HasPrefix(f.dir, "docs/")
+}
 
 // finding is one breach of a rule.
 func (t *tree) finding(at token.Pos, format string, args ...any) string {

@@ -18,12 +18,11 @@ broker is asked. With -o json it is one line of JSON, otherwise YAML. It has no 
 
 func newAsyncAPICommand(s *state) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "asyncapi [flags]",
-		Short:   "print the AsyncAPI document of the topics",
-		Long:    asyncAPILong,
-		GroupID: groupSetup,
-		Example: "  worker asyncapi > asyncapi.yaml\n  worker asyncapi -o json | jq .channels\n" +
-			"  npx @asyncapi/cli generate fromTemplate asyncapi.yaml @asyncapi/html-template",
+		Use:               "asyncapi [flags]",
+		Short:             "print the AsyncAPI document of the topics",
+		Long:              asyncAPILong,
+		GroupID:           groupSetup,
+		Example:           "  worker asyncapi > asyncapi.yaml\n  worker asyncapi -o json | jq .channels",
 		Args:              exactArgs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
