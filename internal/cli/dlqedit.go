@@ -26,11 +26,26 @@ func (r *replaying) edit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mended, err := r.editJob(ctx, item.Letter, value)
+	path, err := fileForEditor(item.Letter, value)
 	if err != nil {
 		return err
 	}
-	if item, err = r.planMended(ctx, item.Letter, mended); err != nil {
+	if err := r.sendEdited(ctx, item.Letter, value, path); err != nil || r.flags.dryRun {
+		_, _ = fmt.Fprintf(r.s.stderr, "worker: what you wrote is kept in %s\n", path)
+		return err
+	}
+	_ = os.Remove(path) // it has the text of a reply, and is sent
+	return nil
+}
+
+// sendEdited opens the file of a letter's job in the editor, and sends what has become of it.
+func (r *replaying) sendEdited(ctx context.Context, l *deadletter.Letter, value []byte, path string) error {
+	mended, err := r.editJob(ctx, value, path)
+	if err != nil {
+		return err
+	}
+	item, err := r.planMended(ctx, l, mended)
+	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(r.s.stderr, "worker: idempotent_id %s, complaint %s: %s\n",
@@ -59,22 +74,26 @@ func (r *replaying) valueOf(ctx context.Context, l *deadletter.Letter) (value []
 	return value, nil
 }
 
-// editJob opens the job in the editor until it is valid. What it returns has no white space that is not
-// within strings: the editor's lines are not the producer's.
-func (r *replaying) editJob(ctx context.Context, l *deadletter.Letter, value []byte) ([]byte, error) {
+// fileForEditor writes a letter's job to a temporary file that only its owner can read.
+func fileForEditor(l *deadletter.Letter, value []byte) (path string, err error) {
 	file, err := os.CreateTemp("", fmt.Sprintf("replyworker-letter-%d-%d-*.json", l.ID.Partition, l.ID.Offset)) // of mode 0600
 	if err != nil {
-		return nil, fmt.Errorf("temporary file for the editor: %w", err)
+		return "", fmt.Errorf("temporary file for the editor: %w", err)
 	}
-	path := file.Name()
 	_, err = file.Write(forEditor(value))
 	if err = errors.Join(err, file.Close()); err != nil {
-		_ = os.Remove(path)
-		return nil, fmt.Errorf("temporary file for the editor: %w", err)
+		_ = os.Remove(file.Name())
+		return "", fmt.Errorf("temporary file for the editor: %w", err)
 	}
+	return file.Name(), nil
+}
+
+// editJob opens a job in the editor until it is valid. What it returns has no white space that is not
+// within strings: the editor's lines are not the producer's.
+func (r *replaying) editJob(ctx context.Context, value []byte, path string) ([]byte, error) {
 	for {
 		if err := r.runEditor(ctx, path); err != nil {
-			return nil, withHint(err, "what you wrote is kept in "+path)
+			return nil, err
 		}
 		text, err := os.ReadFile(path) //nolint:gosec // our own file
 		if err != nil {
@@ -82,12 +101,11 @@ func (r *replaying) editJob(ctx context.Context, l *deadletter.Letter, value []b
 		}
 		mended, problems := r.checkEdited(text, value)
 		if problems == nil {
-			_ = os.Remove(path) // it has the text of a reply, and is sent now
 			return mended, nil
 		}
 		_, _ = fmt.Fprintf(r.s.stderr, "worker: %s\n", oneLine(problems.Error()))
 		if again := r.s.confirm(ctx, "Edit it again?"); again != nil {
-			return nil, withHint(errors.New("nothing was sent: the job is not valid or not changed"), "what you wrote is kept in "+path)
+			return nil, errors.New("nothing was sent: the job is not valid or not changed")
 		}
 	}
 }

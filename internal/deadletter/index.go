@@ -15,8 +15,8 @@ import (
 	"replyworker/internal/kafkaio"
 )
 
-// MaxLetters is the most letters that an Index holds, copies included; it bounds the memory, at about 600
-// bytes a letter.
+// MaxLetters is the most letters that an Index holds, copies included; it bounds the memory, at about
+// 1.5 KB a letter.
 const MaxLetters = 1_000_000
 
 // Limits of the texts that an Index keeps, in bytes. Who writes letters may have written anything.
