@@ -39,7 +39,7 @@ A reply is not called unknown where its outcome cannot be expected: it is outsid
 than the outcomes that the topic still has, or younger than --settle. Such replies are counted as untold.
 
 Complaints of jobs that failed or expired and may have been sent are asked about too. All outcomes are read first;
-of up to 500,000 replies the log_ids are kept in memory, for more give bounds. It asks for one history after
+of up to 250,000 replies the log_ids are kept in memory, for more give bounds. It asks for one history after
 another, in the order of complaint ids, at most --rate calls a second. It changes nothing, so it may be ended and
 run again. After three complaints in a row for which no host answered, it stops.
 

@@ -106,9 +106,8 @@ func (r *run) compare(k key, replies map[string]string) error {
 	r.report.Asked++
 	r.report.Replies += len(replies)
 	c := r.complaints[k]
-	for _, logID := range slices.Sorted(maps.Keys(c.ours)) {
-		o := c.ours[logID]
-		_, found := replies[logID]
+	for _, o := range c.ours.sorted() {
+		_, found := replies[o.LogID]
 		switch {
 		case !o.check:
 		case found:
@@ -116,7 +115,7 @@ func (r *run) compare(k key, replies map[string]string) error {
 		default:
 			r.report.Missing++
 			if err := r.cfg.Find(Finding{
-				Kind: Missing, MchID: k.mchID, ComplaintID: k.complaintID, LogID: logID,
+				Kind: Missing, MchID: k.mchID, ComplaintID: k.complaintID, LogID: o.LogID,
 				Ours: o,
 			}); err != nil {
 				return err
@@ -124,7 +123,7 @@ func (r *run) compare(k key, replies map[string]string) error {
 		}
 	}
 	for _, logID := range slices.Sorted(maps.Keys(replies)) {
-		if _, known := c.ours[logID]; known {
+		if c.ours.find(logID) != nil {
 			continue
 		}
 		if !r.telling(replies[logID]) {

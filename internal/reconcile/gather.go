@@ -20,21 +20,31 @@ type run struct {
 	report     Report
 	complaints map[key]*complaint
 	kept       int
+	strings    map[string]string
 	horizon    time.Time // Replies before it may have had an outcome that was not read.
+}
+
+// maxShared bounds the strings that are kept once: merchants, topics, statuses.
+const maxShared = 1000
+
+func newRun(cfg Config) *run {
+	cfg = cfg.withDefaults()
+	return &run{cfg: cfg, complaints: map[key]*complaint{}, strings: map[string]string{}, began: cfg.Now()}
 }
 
 type key struct{ mchID, complaintID string }
 
 // complaint is what the outcomes say of one complaint.
 type complaint struct {
-	ours  map[string]Ours // by log_id
-	maybe []string        // jobs that may have been sent, some of them
-	ask   bool            // an outcome within the filters is about it
+	ours  replySet
+	maybe []string // jobs that may have been sent, some of them
+	ask   bool     // an outcome within the filters is about it
 }
 
 // Ours is a reply of ours, by its outcome; by that of the job that succeeded where duplicates of it have
 // outcomes too.
 type Ours struct {
+	LogID        string
 	IdempotentID string
 	Status       job.Status
 	FinishedAt   string
@@ -46,14 +56,17 @@ type Ours struct {
 // Lookup reads the replies that outcomes know of one merchant's complaint, by log_id. It needs of cfg
 // what Run needs, but Histories and Find.
 func Lookup(ctx context.Context, cfg Config) (map[string]Ours, error) {
-	r := &run{cfg: cfg.withDefaults(), complaints: map[key]*complaint{}}
+	r := newRun(cfg)
 	if err := r.gather(ctx); err != nil {
 		return nil, err
 	}
+	found := map[string]Ours{}
 	if c := r.complaints[key{mchID: cfg.MchID, complaintID: cfg.ComplaintID}]; c != nil {
-		return c.ours, nil
+		for _, o := range c.ours.list {
+			found[o.LogID] = o
+		}
 	}
-	return map[string]Ours{}, nil
+	return found, nil
 }
 
 // gather reads the outcomes.
@@ -148,35 +161,53 @@ func (r *run) within(e *outcome.Event, d *job.Delivery) bool {
 // reply may have been made within it.
 func (r *run) note(e *outcome.Event, within bool) error {
 	c := r.complaint(e)
-	old, known := c.ours[e.LogID]
+	known := c.ours.find(e.LogID)
 	if within {
 		r.report.Taken++
 		c.ask = true
-		if !known || !old.check {
+		if known == nil || !known.check {
 			r.report.LogIDs++
 		}
 	}
+	if known == nil {
+		c.ours.add(r.ours(e, within))
+		return r.keep()
+	}
+	check := within || known.check
 	// The one that succeeded says more than a duplicate of it.
-	if known && (old.Status == job.StatusSucceeded || e.Status != job.StatusSucceeded) {
-		old.check = old.check || within
-		c.ours[e.LogID] = old
-		return nil
+	if known.Status != job.StatusSucceeded && e.Status == job.StatusSucceeded {
+		*known = r.ours(e, check)
 	}
-	c.ours[e.LogID] = Ours{
-		IdempotentID: e.IdempotentID, Status: e.Status, FinishedAt: e.FinishedAt, Source: e.Source,
-		check: within || old.check,
+	known.check = check
+	return nil
+}
+
+// ours is a reply by its outcome. Values that many outcomes share are kept once.
+func (r *run) ours(e *outcome.Event, check bool) Ours {
+	source := e.Source
+	source.Topic = r.shared(source.Topic)
+	return Ours{
+		LogID: e.LogID, IdempotentID: e.IdempotentID, Status: job.Status(r.shared(string(e.Status))),
+		FinishedAt: e.FinishedAt, Source: source, check: check,
 	}
-	if known {
-		return nil
+}
+
+// shared returns the string that was seen first of those that are equal, while they are few.
+func (r *run) shared(s string) string {
+	if first, seen := r.strings[s]; seen {
+		return first
 	}
-	return r.keep()
+	if len(r.strings) < maxShared {
+		r.strings[s] = s
+	}
+	return s
 }
 
 func (r *run) complaint(e *outcome.Event) *complaint {
-	k := key{mchID: e.MchID, complaintID: e.ComplaintID}
+	k := key{mchID: r.shared(e.MchID), complaintID: e.ComplaintID}
 	c := r.complaints[k]
 	if c == nil {
-		c = &complaint{ours: map[string]Ours{}}
+		c = &complaint{}
 		r.complaints[k] = c
 	}
 	return c

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// DefaultMaxKept is about 150 MB of log_ids with their ids.
-	DefaultMaxKept = 500_000
+	// DefaultMaxKept is about 100 MiB of log_ids with their ids, each of another complaint, and at the
+	// published limit of the API a day of calls.
+	DefaultMaxKept = 250_000
 	// maxMaybe is how many jobs that may have been sent a finding names.
 	maxMaybe = 5
 	// maxAway is how many complaints in a row the API may fail to answer for before Run gives up.
@@ -130,8 +131,7 @@ type Report struct {
 // about without the API's having refused it; the report says how far it came, and the findings that were
 // told hold.
 func Run(ctx context.Context, cfg Config) (Report, error) {
-	cfg = cfg.withDefaults()
-	r := &run{cfg: cfg, complaints: map[key]*complaint{}, began: cfg.Now()}
+	r := newRun(cfg)
 	err := r.gather(ctx)
 	if err == nil {
 		err = r.ask(ctx)

@@ -411,6 +411,27 @@ func TestMemoryIsBounded(t *testing.T) {
 	require.ErrorIs(t, err, reconcile.ErrTooMany)
 }
 
+func TestManyRepliesToOneComplaint(t *testing.T) {
+	t.Parallel()
+	topic := &fakeTopic{}
+	var inAPI []wxclient.HistoryEntry
+	for round, status := range []func(_, _, _ string) outcome.Event{duplicate, succeeded, duplicate} {
+		for i := range 100 {
+			topic.put(round, status("c-1", fmt.Sprint("id-", i), fmt.Sprint(i)), time.Hour)
+			if round == 0 && i%2 == 0 {
+				inAPI = append(inAPI, reply(fmt.Sprint(i), time.Hour))
+			}
+		}
+	}
+	report, found, err := run(t, topic, &fakeHistories{entries: map[string][]wxclient.HistoryEntry{"c-1": inAPI}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, [4]int{100, 50, 50, 0}, [4]int{report.LogIDs, report.Found, report.Missing, report.Unknown})
+	for _, f := range found {
+		require.Equal(t, "id-"+f.LogID, f.Ours.IdempotentID)
+		require.Equal(t, job.StatusSucceeded, f.Ours.Status)
+	}
+}
+
 func TestLookup(t *testing.T) {
 	t.Parallel()
 	topic := &fakeTopic{}
