@@ -39,7 +39,8 @@ func telling(t *testing.T, info, save string) *dedupetest.Fake {
 }
 
 // infoOf is what Redis 7 writes, as far as it is looked at.
-const infoOf = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:volatile-lru\r\n" +
+const infoOf = "# Server\r\nredis_version:7.0.15\r\n" +
+	"# Memory\r\nused_memory:900\r\nmaxmemory:1000\r\nmaxmemory_policy:volatile-lru\r\n" +
 	"# Persistence\r\naof_enabled:1\r\nrdb_last_bgsave_status:err\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:err\r\n" +
 	"# Replication\r\nrole:master\r\n"
 
