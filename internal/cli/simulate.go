@@ -23,7 +23,8 @@ import (
 )
 
 const simulateLong = `Run the API simulator alone: both hosts over HTTPS, one ledger behind them. It checks every call as the API
-does, makes one effect for each idempotent id, signs its answers, and misbehaves when it is told to.
+does, makes one effect for each idempotent id, signs its answers, and misbehaves when it is told to. Besides
+replies it knows the image upload, and the negotiation history of complaints that have had a reply.
 
 Its keys and its CA are made in --dir at the first start and used again later. There is replyworker.env, with
 every setting that a worker needs to talk to it. It says "ready" on stderr once it listens, and ends with
