@@ -75,6 +75,7 @@ func TestFollowFindsPartitionsThatAreAdded(t *testing.T) {
 			res, err := k.Admin().CreatePartitions(t.Context(), 2, k.Topic(topic))
 			require.NoError(t, err)
 			require.NoError(t, res.Error())
+			k.AwaitPartitions(topic, 3)
 			put(t, k, 2, time.Now(), "in a partition that was added", "and its second")
 		}
 	})
