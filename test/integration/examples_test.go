@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -185,7 +186,8 @@ func textsOf(t *testing.T, message []byte) []string {
 }
 
 // TestExamplesSayWhatIsNotAcknowledged: where one job is too large for the topic, it is named, and what is
-// named and what is acknowledged are all.
+// named and what is acknowledged are all. Where a broker that must keep a copy is down, nothing is
+// acknowledged, for the examples ask for every copy, and they give up in time.
 func TestExamplesSayWhatIsNotAcknowledged(t *testing.T) {
 	s := newStage(t, 3)
 	programs := examples(t)
@@ -217,6 +219,39 @@ func TestExamplesSayWhatIsNotAcknowledged(t *testing.T) {
 				_, ok := where[r.IdempotentID]
 				require.NotEqual(t, ok, slices.Contains(named, r.IdempotentID), "%s is acknowledged or named", r.IdempotentID)
 			}
+		})
+	}
+	t.Run("a copy is missing", func(t *testing.T) { s.withoutACopy(t, programs, failing) })
+}
+
+// withoutACopy stops a broker, so that a topic which wants every copy has one too few, and runs the programs.
+func (s *stage) withoutACopy(
+	t *testing.T, programs map[string]program,
+	failing func(t *testing.T, p program, replies []exampleReply) (where map[string]string, named []string),
+) {
+	t.Helper()
+	every := "3"
+	safe := s.topics.Jobs + "-safe"
+	_, err := s.admin().CreateTopic(t.Context(), 1, 3, map[string]*string{"min.insync.replicas": &every}, safe)
+	require.NoError(t, err)
+	stop, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, shared.kafka.Stop(stop, 2))
+	t.Cleanup(func() { // once the programs, side by side, have ended
+		start, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 2*time.Minute)
+		defer cancel()
+		require.NoError(t, shared.kafka.Start(start, 2))
+		require.NoError(t, shared.kafka.InSync(start))
+	})
+	for language, p := range programs {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			replies := exampleReplies(language, 2)
+			p := s.at(p)
+			p.env = append(p.env, "TOPIC_JOBS="+safe)
+			where, named := failing(t, p, replies)
+			require.Empty(t, where, "acknowledged without every copy")
+			require.Len(t, named, len(replies))
 		})
 	}
 }

@@ -24,7 +24,9 @@ const producer = new Producer({
   // Without this the client takes another number out of murmur2's bits than Java's clients do.
   partitioner: compatibilityPartitioner,
   acks: ProduceAcks.ALL,
-  idempotent: true
+  idempotent: true,
+  retries: 10, // a second apart; without this an idempotent producer tries for ever
+  retryDelay: 1000
 })
 
 let failed = 0
