@@ -64,7 +64,7 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 	}
 	flags.StringSliceVar(&f.statuses, "status", chosen, "only of this `status`: "+joinOr(append(names, statusAll)))
 	for flag, values := range map[string][]string{
-		"reason": words(job.Reasons()), "status": append(names, statusAll),
+		"reason": texts(job.Reasons()), "status": append(names, statusAll),
 		"error-code": nil, "complaint": nil, "idempotent-id": nil, "replay-id": nil, "since": nil, "until": nil,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -74,14 +74,6 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 
 // statusAll is the --status that means every one.
 const statusAll = "all"
-
-func words[T ~string](values []T) []string {
-	var texts []string
-	for _, v := range values {
-		texts = append(texts, string(v))
-	}
-	return texts
-}
 
 func joinOr(values []string) string {
 	last := len(values) - 1
@@ -102,7 +94,7 @@ func (f *letterFilter) read(now time.Time, statuses ...deadletter.Status) (deadl
 	}
 	for _, reason := range f.reasons {
 		if !slices.Contains(job.Reasons(), job.Reason(reason)) {
-			return filter, unknownArg("reason", reason, words(job.Reasons()))
+			return filter, unknownArg("reason", reason, texts(job.Reasons()))
 		}
 		filter.Reasons = append(filter.Reasons, job.Reason(reason))
 	}
@@ -112,7 +104,7 @@ func (f *letterFilter) read(now time.Time, statuses ...deadletter.Status) (deadl
 			break
 		}
 		if !slices.Contains(statuses, deadletter.Status(status)) {
-			return filter, unknownArg("status", status, append(words(statuses), statusAll))
+			return filter, unknownArg("status", status, append(texts(statuses), statusAll))
 		}
 		filter.Statuses = append(filter.Statuses, deadletter.Status(status))
 	}

@@ -38,7 +38,7 @@ func newDLQDiscardCommand(s *state) *cobra.Command {
 				return err
 			}
 			return s.locked(cmd, "discard", d.dryRun, func(ctx context.Context, desk *letterDesk) error {
-				letters, err := selection.letters(ctx, desk)
+				letters, err := selection.letters(desk)
 				if err != nil {
 					return err
 				}
@@ -122,11 +122,7 @@ func countReasons(letters []*deadletter.Letter) []reasonRow {
 
 func (d *discarding) printReasons(letters []*deadletter.Letter) error {
 	rows := countReasons(letters)
-	out := *d.s
-	if !d.dryRun && d.s.output == outputTable {
-		out.stdout = d.s.stderr
-	}
-	return printRecords(&out, rows,
+	return printRecords(d.s.forPlan(d.dryRun), rows,
 		column[reasonRow]{"letters", func(r reasonRow) string { return strconv.Itoa(r.Letters) }},
 		column[reasonRow]{"reason", func(r reasonRow) string { return orDash(r.Reason) }},
 	)

@@ -191,21 +191,14 @@ func (r *replaying) planJob(ctx context.Context, l *deadletter.Letter, value []b
 	if mended.IdempotentID != l.IdempotentID { // another reply: nothing of it has been sent
 		mended.MaybeSent = false
 	}
-	cfg, err := r.planConfig([]*deadletter.Letter{&mended}, r.flags.maxReplays)
-	if err != nil {
+	if err := r.makePlan(ctx, []*deadletter.Letter{&mended}); err != nil {
 		return replay.Item{}, err
 	}
-	cfg.IncludeSuperseded, cfg.IncludeForgotten = r.flags.includeSuperseded, r.flags.includeForgotten
-	plan, err := replay.Make(ctx, cfg, []*deadletter.Letter{&mended})
-	if err != nil {
-		return replay.Item{}, planError(ctx, err)
-	}
-	item := plan.Items[0]
+	item := r.plan.Items[0]
 	item.Mended = &replay.Mended{Value: value}
 	if j.ComplaintID != l.ComplaintID {
 		item.Mended.Key = []byte(j.ComplaintID)
 	}
-	r.plan = plan
 	return item, nil
 }
 

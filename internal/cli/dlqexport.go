@@ -84,6 +84,15 @@ type exportedHeader struct {
 	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
+func headersOf(record *job.Delivery) []exportedHeader {
+	headers := make([]exportedHeader, len(record.Headers))
+	for i, h := range record.Headers {
+		headers[i].Name = h.Key
+		headers[i].Value, headers[i].ValueBase64 = asText(h.Value)
+	}
+	return headers
+}
+
 // asText returns bytes as text where they are UTF-8, else as they are; null is neither.
 func asText(b []byte) (text *string, raw []byte) {
 	switch {
@@ -104,14 +113,9 @@ func (d *letterDesk) export(cmd *cobra.Command, letters []*deadletter.Letter, jo
 				return d.exportJob(l, record)
 			}
 			full := deadletter.Parse(record, job.Validation(d.cfg.Validation))
-			line := exportedLetter{letterRow: d.row(l), Message: full.Message, RequestID: full.RequestID, Headers: []exportedHeader{}}
+			line := exportedLetter{letterRow: d.row(l), Message: full.Message, RequestID: full.RequestID, Headers: headersOf(record)}
 			line.Key, line.KeyBase64 = asText(record.Key)
 			line.Value, line.ValueBase64 = asText(record.Value)
-			for _, h := range record.Headers {
-				e := exportedHeader{Name: h.Key}
-				e.Value, e.ValueBase64 = asText(h.Value)
-				line.Headers = append(line.Headers, e)
-			}
 			return printJSON(d.s, line)
 		})
 }

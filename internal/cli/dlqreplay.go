@@ -80,7 +80,7 @@ func newDLQReplayCommand(s *state) *cobra.Command {
 				return err
 			}
 			return s.locked(cmd, "replay", f.dryRun, func(ctx context.Context, d *letterDesk) error {
-				letters, err := selection.letters(ctx, d)
+				letters, err := selection.letters(d)
 				if err != nil {
 					return err
 				}
@@ -149,7 +149,7 @@ func (s *state) selection(
 	return &letterSelection{ids, wanted}, nil
 }
 
-func (l *letterSelection) letters(_ context.Context, d *letterDesk) ([]*deadletter.Letter, error) {
+func (l *letterSelection) letters(d *letterDesk) ([]*deadletter.Letter, error) {
 	if len(l.ids) > 0 {
 		return d.find(l.ids)
 	}
@@ -240,13 +240,8 @@ type replaying struct {
 }
 
 func (r *replaying) run(ctx context.Context, letters []*deadletter.Letter) error {
-	cfg, err := r.planConfig(letters, r.flags.maxReplays)
-	if err != nil {
+	if err := r.makePlan(ctx, letters); err != nil {
 		return err
-	}
-	cfg.IncludeSuperseded, cfg.IncludeForgotten = r.flags.includeSuperseded, r.flags.includeForgotten
-	if r.plan, err = replay.Make(ctx, cfg, letters); err != nil {
-		return planError(ctx, err)
 	}
 	if r.flags.edit {
 		return r.edit(ctx)
@@ -264,6 +259,19 @@ func (r *replaying) run(ctx context.Context, letters []*deadletter.Letter) error
 		return nil
 	}
 	return r.send(ctx, items)
+}
+
+// makePlan plans letters, as the flags say.
+func (r *replaying) makePlan(ctx context.Context, letters []*deadletter.Letter) error {
+	cfg, err := r.planConfig(letters, r.flags.maxReplays)
+	if err != nil {
+		return err
+	}
+	cfg.IncludeSuperseded, cfg.IncludeForgotten = r.flags.includeSuperseded, r.flags.includeForgotten
+	if r.plan, err = replay.Make(ctx, cfg, letters); err != nil {
+		return planError(ctx, err)
+	}
+	return nil
 }
 
 func planError(ctx context.Context, err error) error {
@@ -284,7 +292,17 @@ type planRow struct {
 	Meaning string `json:"meaning"`
 }
 
-// printPlan prints the plan: to stdout where it is what was asked for, else to stderr.
+// forPlan is where a plan is printed: on stdout where it is what was asked for, or is for a program, else on
+// stderr.
+func (s *state) forPlan(dryRun bool) *state {
+	out := *s
+	if !dryRun && s.output == outputTable {
+		out.stdout = s.stderr
+	}
+	return &out
+}
+
+// printPlan prints how many letters there are of each verdict, and how far back later replies were looked for.
 func (r *replaying) printPlan() error {
 	counts := r.plan.Counts()
 	var rows []planRow
@@ -293,11 +311,7 @@ func (r *replaying) printPlan() error {
 			rows = append(rows, planRow{string(v), counts[v], r.plan.Sent(v), v.Meaning()})
 		}
 	}
-	out := *r.s
-	if !r.flags.dryRun && r.s.output == outputTable {
-		out.stdout = r.s.stderr
-	}
-	err := printRecords(&out, rows,
+	err := printRecords(r.s.forPlan(r.flags.dryRun), rows,
 		column[planRow]{"letters", func(p planRow) string { return strconv.Itoa(p.Letters) }},
 		column[planRow]{"sent", func(p planRow) string { return yesNo(p.Sent) }},
 		column[planRow]{"what becomes of them", func(p planRow) string { return p.Meaning }},

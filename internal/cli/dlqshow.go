@@ -79,7 +79,7 @@ type replayRow struct {
 }
 
 func (d *letterDesk) show(ctx context.Context, l *deadletter.Letter, reveal bool) error {
-	shown := shownLetter{letterRow: d.row(l), Job: json.RawMessage("null"), Headers: []exportedHeader{}, History: []letterRow{}}
+	shown := shownLetter{letterRow: d.row(l), Job: json.RawMessage("null"), History: []letterRow{}}
 	err := replay.EachLetter(ctx, d.kafka, d.cfg.TopicDeadLetters, d.cfg.StartTimeout, []*deadletter.Letter{l},
 		func(_ *deadletter.Letter, record *job.Delivery) error {
 			shown.addRecord(record, reveal)
@@ -105,11 +105,7 @@ func (d *letterDesk) show(ctx context.Context, l *deadletter.Letter, reveal bool
 func (r *shownLetter) addRecord(record *job.Delivery, reveal bool) {
 	full := deadletter.Parse(record, job.Lenient)
 	r.Message, r.RequestID = full.Message, full.RequestID
-	for _, h := range record.Headers {
-		e := exportedHeader{Name: h.Key}
-		e.Value, e.ValueBase64 = asText(h.Value)
-		r.Headers = append(r.Headers, e)
-	}
+	r.Headers = headersOf(record)
 	switch {
 	case record.Value == nil:
 	case reveal && json.Valid(record.Value):

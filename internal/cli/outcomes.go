@@ -74,14 +74,6 @@ func (f *outcomeFlags) add(s *state, cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("merchant", s.completeMerchants)
 }
 
-func texts[T ~string](values []T) []string {
-	var all []string
-	for _, v := range values {
-		all = append(all, string(v))
-	}
-	return all
-}
-
 func hosts() []string { return []string{"primary", "backup"} }
 
 // filter reads the flags.

@@ -158,3 +158,12 @@ func isHarmful(r rune) bool {
 	const joiner = '\u200d' // in the middle of emoji
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Cf, r) && r != joiner
 }
+
+// texts returns words of a type of their own as plain texts.
+func texts[T ~string](values []T) []string {
+	var all []string
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
+}

@@ -20,7 +20,7 @@ func Discard(
 			return done, context.Cause(ctx)
 		}
 		step, cancel := through(ctx, stepTimeout)
-		err := Resolve(step, kafka, x, topic, limit, batch, deadletter.StatusDiscarded, by)
+		err := writeResolutions(step, kafka, x, topic, limit, batch, deadletter.StatusDiscarded, by)
 		cancel()
 		if err != nil {
 			return done, err

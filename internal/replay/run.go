@@ -285,11 +285,11 @@ func (r *run) resolve(ctx context.Context, batch []outgoing, status deadletter.S
 	for i, o := range batch {
 		letters[i] = o.item.Letter
 	}
-	return Resolve(ctx, r.cfg.Kafka, r.cfg.Index, r.cfg.Resolutions, r.limits[r.cfg.Resolutions], letters, status, r.cfg.Signature)
+	return writeResolutions(ctx, r.cfg.Kafka, r.cfg.Index, r.cfg.Resolutions, r.limits[r.cfg.Resolutions], letters, status, r.cfg.Signature)
 }
 
-// Resolve writes the resolutions of letters and of their copies. After an error some may be written.
-func Resolve(
+// writeResolutions writes the resolutions of letters and of their copies. After an error some may be written.
+func writeResolutions(
 	ctx context.Context, kafka Kafka, x *deadletter.Index, topic string, maxBytes int,
 	letters []*deadletter.Letter, status deadletter.Status, by Signature,
 ) error {
