@@ -113,6 +113,7 @@ func appendJSON(b []byte, n *yaml.Node) ([]byte, error) {
 			return nil, fmt.Errorf("line %d: %w", n.Line, err)
 		}
 		return append(b, scalar...), nil
+	default: // a document, which Decode unwraps, or an alias, of which there are none
+		return nil, fmt.Errorf("line %d: a node of kind %d", n.Line, n.Kind)
 	}
-	return nil, fmt.Errorf("line %d: a node of kind %d", n.Line, n.Kind)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,17 +55,14 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 	flags.StringSliceVar(&f.replays, "replay-id", nil, "only of jobs that this replay sent, by its `id`")
 	flags.StringVar(&f.since, "since", "", "only failed at this `time` or later: RFC 3339, or how long ago (24h)")
 	flags.StringVar(&f.until, "until", "", "only failed before this `time`")
-	names := make([]string, len(statuses))
-	for i, status := range statuses {
-		names[i] = string(status)
-	}
+	names := append(texts(statuses), statusAll)
 	var chosen []string
 	if byDefault != "" {
 		chosen = []string{byDefault}
 	}
-	flags.StringSliceVar(&f.statuses, "status", chosen, "only of this `status`: "+joinOr(append(names, statusAll)))
+	flags.StringSliceVar(&f.statuses, "status", chosen, "only of this `status`: "+joinOr(names))
 	for flag, values := range map[string][]string{
-		"reason": texts(job.Reasons()), "status": append(names, statusAll),
+		"reason": texts(job.Reasons()), "status": names,
 		"error-code": nil, "complaint": nil, "idempotent-id": nil, "replay-id": nil, "since": nil, "until": nil,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -80,11 +78,12 @@ func joinOr(values []string) string {
 	if last < 1 {
 		return values[0]
 	}
-	text := values[0]
+	var text strings.Builder
+	text.WriteString(values[0])
 	for _, v := range values[1:last] {
-		text += ", " + v
+		text.WriteString(", " + v)
 	}
-	return text + " or " + values[last]
+	return text.String() + " or " + values[last]
 }
 
 // read returns the filter that the flags make. statuses are those that the command takes.

@@ -95,7 +95,7 @@ func (r *replaying) editJob(ctx context.Context, value []byte, path string) ([]b
 		if err := r.runEditor(ctx, path); err != nil {
 			return nil, err
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // our own file
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read what was edited: %w", err)
 		}
@@ -149,7 +149,7 @@ func (r *replaying) checkEdited(text, before []byte) ([]byte, error) {
 		return nil, errors.New("the job was not changed; without --edit it is sent as it is")
 	}
 	if _, err := job.Decode(mended.Bytes(), job.Validation(r.cfg.Validation)); err != nil {
-		return nil, err //nolint:wrapcheck // it says all
+		return nil, err
 	}
 	return mended.Bytes(), nil
 }
@@ -183,7 +183,7 @@ func (r *replaying) planMended(ctx context.Context, l *deadletter.Letter, value 
 func (r *replaying) planJob(ctx context.Context, l *deadletter.Letter, value []byte) (replay.Item, error) {
 	j, err := job.Decode(value, job.Validation(r.cfg.Validation))
 	if err != nil {
-		return replay.Item{}, err //nolint:wrapcheck // it says all
+		return replay.Item{}, err
 	}
 	mended := *l
 	mended.ComplaintID, mended.IdempotentID, mended.MchID = j.ComplaintID, j.IdempotentID, j.MchID

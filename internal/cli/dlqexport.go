@@ -122,7 +122,8 @@ func (d *letterDesk) export(cmd *cobra.Command, letters []*deadletter.Letter, jo
 
 func (d *letterDesk) exportJob(l *deadletter.Letter, record *job.Delivery) error {
 	var line bytes.Buffer
-	if value := bytes.TrimLeft(record.Value, jsonWhite); !bytes.HasPrefix(value, []byte("{")) || json.Compact(&line, value) != nil {
+	value := bytes.TrimLeft(record.Value, jsonWhite)
+	if isObject := bytes.HasPrefix(value, []byte("{")) && json.Compact(&line, value) == nil; !isObject {
 		_, _ = fmt.Fprintf(d.s.stderr, "worker: warning: letter %s is left out: its job is no JSON object\n", l.ID)
 		return nil
 	}

@@ -111,7 +111,7 @@ func (r *shownLetter) addRecord(record *job.Delivery, reveal bool) {
 	case reveal && json.Valid(record.Value):
 		r.Job = bytes.Clone(record.Value)
 	case reveal:
-		r.Job, _ = json.Marshal(string(record.Value)) // a string always can be
+		r.Job, _ = json.Marshal(string(record.Value)) //nolint:errchkjson // a string always can be
 	default:
 		r.Job = maskMessage(record.Value)
 	}

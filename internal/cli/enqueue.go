@@ -308,7 +308,8 @@ func (b *jobBatch) refuseTooLarge(ctx context.Context) error {
 			return nil
 		}
 		tooLarge++
-		rule := fmt.Sprintf("has %d bytes, too many for topic %s, whose max.message.bytes is %d", len(raw.value), j.topic, b.limits[j.topic])
+		rule := fmt.Sprintf("has %d bytes, too many for topic %s, whose max.message.bytes is %d",
+			len(raw.value), j.topic, b.limits[j.topic])
 		if b.s.output == outputJSON {
 			return encodeJSON(b.s.stderr, problemRow{Line: raw.line, Problem: rule})
 		}
@@ -434,7 +435,8 @@ func (b *jobBatch) failed(ctx context.Context, err error) error {
 	return withHint(fmt.Errorf("%w: %w", part, err), goOn)
 }
 
-const kafkaHint = "check kafka-brokers (`worker config print --origin` shows where it comes from), and that Kafka can be reached from here"
+const kafkaHint = "check kafka-brokers (`worker config print --origin` shows where it comes from), " +
+	"and that Kafka can be reached from here"
 
 // kafkaError adds what to do to the error of a first contact with Kafka.
 func kafkaError(ctx context.Context, err error) error {

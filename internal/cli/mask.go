@@ -48,7 +48,7 @@ func mask(value []byte, copyMasked func(*masker) error) json.RawMessage {
 }
 
 func maskedWhole(value []byte) json.RawMessage {
-	masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) // a string always can be
+	masked, _ := json.Marshal(fmt.Sprintf("(%d bytes, not JSON)", len(value))) //nolint:errchkjson // a string always can be
 	return masked
 }
 

@@ -35,15 +35,21 @@ func TestMaskMessage(t *testing.T) {
 		{"a list in its place", `{"message": ["您好", ["a"], {"type": "b"}]}`, `{"message":["(2 characters)",["(1 characters)"],{"type":"b"}]}`},
 		{"a text where an enumeration belongs", `{"message": {"type": "您好 13800000000"}}`, `{"message":{"type":"(14 characters)"}}`},
 		{"an address where an id belongs", `{"message": {"media_id": "https://a.b/c"}}`, `{"message":{"media_id":"(13 characters)"}}`},
-		{"a list of texts there", `{"message": {"type": ["a b", {"type": "B", "text": "c"}]}}`,
-			`{"message":{"type":["(3 characters)",{"type":"B","text":"(1 characters)"}]}}`},
+		{
+			"a list of texts there", `{"message": {"type": ["a b", {"type": "B", "text": "c"}]}}`,
+			`{"message":{"type":["(3 characters)",{"type":"B","text":"(1 characters)"}]}}`,
+		},
 		{"a text as a name", `{"message": {"您好": 1, "blokcs": []}}`, `{"message":{"(2 characters)":"(a number)","blokcs":[]}}`},
 		{"a number in the message", `{"message": {"text": 13800000000, "is_bold": null}}`, `{"message":{"text":"(a number)","is_bold":null}}`},
 		{"the message under another name", `{"Message": {"text": "secret"}, "reply": "secret"}`, `{"Message":{"text":"(6 characters)"},"reply":"(6 characters)"}`},
-		{"big numbers elsewhere", `{"labels": {"n": 123456789012345678901234567890, "e": 1e999, "z": -0.10}}`,
-			`{"labels":{"n":123456789012345678901234567890,"e":1e999,"z":-0.10}}`},
-		{"names twice", `{"complaint_id": "a", "message": {"text": "b", "text": "cc"}, "complaint_id": "d", "message": "ee"}`,
-			`{"complaint_id":"a","message":{"text":"(1 characters)","text":"(2 characters)"},"complaint_id":"d","message":"(2 characters)"}`},
+		{
+			"big numbers elsewhere", `{"labels": {"n": 123456789012345678901234567890, "e": 1e999, "z": -0.10}}`,
+			`{"labels":{"n":123456789012345678901234567890,"e":1e999,"z":-0.10}}`,
+		},
+		{
+			"names twice", `{"complaint_id": "a", "message": {"text": "b", "text": "cc"}, "complaint_id": "d", "message": "ee"}`,
+			`{"complaint_id":"a","message":{"text":"(1 characters)","text":"(2 characters)"},"complaint_id":"d","message":"(2 characters)"}`,
+		},
 		{"white space around", " \n{ } \t", `{}`},
 		{"no object", `["text"]`, `"(8 bytes, not JSON)"`},
 		{"cut off", `{"message": {"text": "secret`, `"(28 bytes, not JSON)"`},
@@ -51,8 +57,10 @@ func TestMaskMessage(t *testing.T) {
 		{"empty", "", `"(0 bytes, not JSON)"`},
 		{"no UTF-8", "{\"complaint_id\": \"a\xff\", \"message\": {\"text\": \"\xff\xfe\"}}", `{"complaint_id":"a` + "\uFFFD" + `","message":{"text":"(2 characters)"}}`},
 		{"too deep", `{"message":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + "}", `"(40012 bytes, not JSON)"`},
-		{"deep", `{"message":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
-			`{"message":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}"},
+		{
+			"deep", `{"message":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
+			`{"message":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +127,7 @@ func shapeOf(t *rapid.T, value []byte) string {
 	in := json.NewDecoder(bytes.NewReader(value))
 	for {
 		token, err := in.Token()
-		if err == io.EOF { //nolint:errorlint // as it is returned
+		if err == io.EOF {
 			return b.String()
 		}
 		require.NoError(t, err)
@@ -135,8 +143,10 @@ func TestSetIdempotentID(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ value, want string }{
 		{`{"idempotent_id":"a"}`, `{"idempotent_id":"NEW"}`},
-		{"{ \"x\" : {\"idempotent_id\": \"inner\"} ,\n\t\"idempotent_id\"  :  \"\\u0061\"  , \"y\": [1, 2e3 ] }",
-			"{ \"x\" : {\"idempotent_id\": \"inner\"} ,\n\t\"idempotent_id\"  :  \"NEW\"  , \"y\": [1, 2e3 ] }"},
+		{
+			"{ \"x\" : {\"idempotent_id\": \"inner\"} ,\n\t\"idempotent_id\"  :  \"\\u0061\"  , \"y\": [1, 2e3 ] }",
+			"{ \"x\" : {\"idempotent_id\": \"inner\"} ,\n\t\"idempotent_id\"  :  \"NEW\"  , \"y\": [1, 2e3 ] }",
+		},
 		{`{"idempotent\u005fid": "a", "message": {"text": "您好"}}`, `{"idempotent\u005fid": "NEW", "message": {"text": "您好"}}`},
 	} {
 		got, err := setIdempotentID([]byte(tt.value), "NEW")

@@ -136,7 +136,7 @@ func (e *outcomesExport) write(ctx context.Context, to io.Writer) error {
 	if csv, is := w.(*export.CSV); is {
 		e.guarded = csv.Guarded()
 	}
-	return w.Close() //nolint:wrapcheck // it says what it wrote
+	return w.Close()
 }
 
 func (e *outcomesExport) toStdout(ctx context.Context) error {
@@ -157,7 +157,7 @@ func (e *outcomesExport) toFile(ctx context.Context) error {
 		return withHint(err, "give another name, or --force to replace it")
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it names the file
+		return err
 	}
 	defer file.Abort()
 	err = e.write(ctx, file)

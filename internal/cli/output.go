@@ -104,7 +104,7 @@ func (w pipeAware) Write(p []byte) (int, error) {
 	if errors.Is(err, syscall.EPIPE) {
 		err = fmt.Errorf("%w: %w", errNobodyReads, err)
 	}
-	return n, err //nolint:wrapcheck // the callers say that it is stdout
+	return n, err
 }
 
 // writeTable writes rows with their columns aligned, as a terminal counts them: a Chinese character

@@ -75,7 +75,7 @@ func scriptStack(ts *testscript.TestScript, neg bool, args []string) {
 	if *noTopics {
 		ts.Check(withKafka(stack, func(ctx context.Context, client *kgo.Client) error {
 			_, err := kadm.NewClient(client).DeleteTopics(ctx, slices.Collect(maps.Keys(devstack.Topics(1)))...)
-			return err //nolint:wrapcheck // A test's.
+			return err
 		}))
 	}
 	for _, entry := range append(stack.Env(), "REPLYWORKER_ADMIN_ADDR=127.0.0.1:0") {
@@ -122,7 +122,7 @@ func withKafka(stack *devstack.Stack, do func(context.Context, *kgo.Client) erro
 	defer cancel()
 	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(stack.Kafka.Addr()))...)
 	if err != nil {
-		return err //nolint:wrapcheck // A test's.
+		return err
 	}
 	defer client.Close()
 	return do(ctx, client)
@@ -137,7 +137,7 @@ func scriptProduce(ts *testscript.TestScript, neg bool, args []string) {
 	null := fs.Bool("null", false, "")
 	err := fs.Parse(args)
 	usage(ts, !neg && err == nil && fs.NArg() >= 2 && (*null || fs.NArg() >= 3), how)
-	record := kgo.Record{Topic: fs.Arg(0), Partition: int32(max(0, *partition))} //nolint:gosec // A few.
+	record := kgo.Record{Topic: fs.Arg(0), Partition: int32(max(0, *partition))}
 	if fs.Arg(1) != "-" {
 		record.Key = []byte(fs.Arg(1))
 	}

@@ -237,7 +237,7 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
-	p := &scriptProgram{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})} //nolint:gosec // A script's own.
+	p := &scriptProgram{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), environ(ts)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if hold {

@@ -84,8 +84,12 @@ func (s *state) uploadImage(ctx context.Context, cfg *config.Config, merchant, p
 			return printJSON(s, row)
 		}
 		return writeTable(s.stdout, [][]string{
-			{"media_id", row.MediaID}, {"file", row.File}, {"filename", row.Filename},
-			{"sha256", row.SHA256}, {"bytes", strconv.Itoa(row.Bytes)}, {"mchid", row.MchID},
+			{"media_id", row.MediaID},
+			{"file", row.File},
+			{"filename", row.Filename},
+			{"sha256", row.SHA256},
+			{"bytes", strconv.Itoa(row.Bytes)},
+			{"mchid", row.MchID},
 		})
 	})
 }
@@ -113,7 +117,8 @@ func readImage(ctx context.Context, path string) (*wxclient.Image, error) {
 	}
 	img, err := wxclient.NewImage(path, content)
 	if errors.Is(err, wxclient.ErrNotImage) {
-		return nil, withHint(fmt.Errorf("%s: %w", path, err), "the content counts, not the name; `file "+shellWord(path)+"` tells what it is")
+		return nil, withHint(fmt.Errorf("%s: %w", path, err),
+			"the content counts, not the name; `file "+shellWord(path)+"` tells what it is")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

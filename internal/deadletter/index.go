@@ -157,8 +157,9 @@ func (b *builder) addLetter(d *job.Delivery) error {
 		b.first[record] = &l
 		b.index.Letters = append(b.index.Letters, &l)
 	case compareID(l.ID, same.ID) < 0: // partitions are read side by side
-		b.index.copies[l.ID] = append(b.index.copies[same.ID], same.Place())
+		copies := b.index.copies[same.ID]
 		delete(b.index.copies, same.ID)
+		b.index.copies[l.ID] = append(copies, same.Place())
 		*same = l
 	default:
 		b.index.copies[same.ID] = append(b.index.copies[same.ID], l.Place())

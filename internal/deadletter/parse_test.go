@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,8 +49,8 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 }
 
 // javaInt and javaLong are numbers as Spring writes them.
-func javaInt(n int32) []byte  { return binary.BigEndian.AppendUint32(nil, uint32(n)) } //nolint:gosec // as Java does
-func javaLong(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) } //nolint:gosec // as Java does
+func javaInt(n int32) []byte  { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+func javaLong(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
 func TestLettersOfOthers(t *testing.T) {
 	t.Parallel()
@@ -62,51 +63,63 @@ func TestLettersOfOthers(t *testing.T) {
 		code    string
 	}{
 		{
-			"Spring", []job.Header{
+			"Spring",
+			[]job.Header{
 				header("kafka_dlt-original-topic", "jobs"),
 				{Key: "kafka_dlt-original-partition", Value: javaInt(300)},
 				{Key: "kafka_dlt-original-offset", Value: javaLong(1 << 40)},
 				{Key: "kafka_dlt-original-timestamp", Value: javaLong(enqueued.UnixMilli())},
 				header("kafka_dlt-exception-fqcn", "java.lang.IllegalStateException"), header("kafka_dlt-exception-message", "no"),
 			},
-			job.Source{Topic: "jobs", Partition: 300, Offset: 1 << 40, Timestamp: enqueued}, "no", "java.lang.IllegalStateException",
+			job.Source{Topic: "jobs", Partition: 300, Offset: 1 << 40, Timestamp: enqueued},
+			"no", "java.lang.IllegalStateException",
 		},
 		{
-			"Connect", []job.Header{
+			"Connect",
+			[]job.Header{
 				header("__connect.errors.topic", "jobs"), header("__connect.errors.partition", "3"), header("__connect.errors.offset", "77"),
 				header("__connect.errors.exception.class.name", "a.B"), header("__connect.errors.exception.message", "no"),
 			},
-			job.Source{Topic: "jobs", Partition: 3, Offset: 77}, "no", "a.B",
+			job.Source{Topic: "jobs", Partition: 3, Offset: 77},
+			"no", "a.B",
 		},
 		{
-			"KIP-1034", []job.Header{
+			"KIP-1034",
+			[]job.Header{
 				header("__streams.errors.topic", "jobs"), header("__streams.errors.partition", "3"), header("__streams.errors.offset", "77"),
 				header("__streams.errors.exception", "a.B"), header("__streams.errors.message", "no"),
 			},
-			job.Source{Topic: "jobs", Partition: 3, Offset: 77}, "no", "a.B",
+			job.Source{Topic: "jobs", Partition: 3, Offset: 77},
+			"no", "a.B",
 		},
 		{
-			"KIP-1191", []job.Header{
+			"KIP-1191",
+			[]job.Header{
 				header("__dlq.errors.topic", "jobs"), header("__dlq.errors.partition", "3"), header("__dlq.errors.offset", "77"),
 				header("__dlq.errors.group", "share"), header("__dlq.errors.message", "no"),
 			},
-			job.Source{Topic: "jobs", Partition: 3, Offset: 77}, "no", "",
+			job.Source{Topic: "jobs", Partition: 3, Offset: 77},
+			"no", "",
 		},
 		{
-			"SmallRye", []job.Header{
+			"SmallRye",
+			[]job.Header{
 				header("dead-letter-topic", "jobs"), header("dead-letter-partition", "3"), header("dead-letter-offset", "77"),
 				header("dead-letter-reason", "no"), header("dead-letter-exception-class-name", "a.B"),
 			},
-			job.Source{Topic: "jobs", Partition: 3, Offset: 77}, "no", "a.B",
+			job.Source{Topic: "jobs", Partition: 3, Offset: 77},
+			"no", "a.B",
 		},
 		{"only a message", []job.Header{header("dead-letter-reason", "no")}, job.Source{Partition: -1, Offset: -1}, "no", ""},
 		{"no headers", nil, job.Source{Partition: -1, Offset: -1}, "", ""},
 		{
-			"ours before others'", []job.Header{
+			"ours before others'",
+			[]job.Header{
 				header("dead-letter-topic", "elsewhere"), header("dead-letter-offset", "1"),
 				header("__dlq.errors.topic", "jobs"), header("__dlq.errors.partition", "3"), header("__dlq.errors.offset", "77"),
 			},
-			job.Source{Topic: "jobs", Partition: 3, Offset: 77}, "", "",
+			job.Source{Topic: "jobs", Partition: 3, Offset: 77},
+			"", "",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,7 +191,9 @@ func TestLettersWithoutAJob(t *testing.T) {
 		name       string
 		key, value []byte
 	}{
-		{"value omitted", []byte("k"), nil}, {"null key and value", nil, nil}, {"empty", []byte{}, []byte{}},
+		{"value omitted", []byte("k"), nil},
+		{"null key and value", nil, nil},
+		{"empty", []byte{}, []byte{}},
 		{"no JSON", nil, []byte("hello")},
 	} {
 		d := letterOf(&job.Delivery{Source: record(4).Source, Key: tt.key, Value: tt.value}, rejected())
@@ -209,7 +224,7 @@ func TestReplayedJobs(t *testing.T) {
 		require.Equal(t, key, m.Key)
 		require.Equal(t, key == nil, m.Key == nil)
 		require.Equal(t, first.Value, m.Value)
-		require.Equal(t, append(own[:len(own):len(own)], header("dlq-replay-count", "1"), header("dlq-replay-id", "r-1"),
+		require.Equal(t, append(slices.Clip(own), header("dlq-replay-count", "1"), header("dlq-replay-id", "r-1"),
 			header("dlq-first-failed-at", "2026-11-23T08:00:00.123456789Z")), m.Headers)
 
 		// It fails again: the new letter remembers all of it.

@@ -84,7 +84,9 @@ func TestResolutionsThatAreNone(t *testing.T) {
 	p := k.putLetter(0, failedAt, record(1))
 	time1 := p.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z")
 	for _, m := range []kafkaio.Message{
-		{Key: []byte("0/0"), Value: []byte("hello")}, {Key: []byte("0/0"), Value: []byte{}}, {Key: []byte("0/0"), Value: []byte("null")},
+		{Key: []byte("0/0"), Value: []byte("hello")},
+		{Key: []byte("0/0"), Value: []byte{}},
+		{Key: []byte("0/0"), Value: []byte("null")},
 		{Key: []byte("0/0"), Value: fmt.Appendf(nil, `{"status": "open", "letter_timestamp": %q}`, time1)},
 		{Key: []byte("0/0"), Value: fmt.Appendf(nil, `{"status": "lost", "letter_timestamp": %q}`, time1)},
 		{Key: []byte("nobody"), Value: fmt.Appendf(nil, `{"status": "replayed", "letter_timestamp": %q}`, time1)},

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	maxHolds        = 1000 // that ListHolds returns
-	scanCount       = 1000
-	maxMessageBytes = 512
+	maxHolds  = 1000 // that ListHolds returns
+	scanCount = 1000
 )
 
 // HoldKind is why a merchant is held.
@@ -65,8 +64,8 @@ func (s *Store) Hold(ctx context.Context, mchID string, req HoldRequest) (h Hold
 			req.Kind, req.First, req.Max, req.TTL)
 	}
 	key := s.holdKey(mchID)
-	r, err := s.eval(ctx, opHold, s.scripts.hold, key, string(req.Kind), cut(req.Code, maxMessageBytes),
-		cut(req.Message, maxMessageBytes), millis(req.First), millis(req.Max), req.TTL.Milliseconds())
+	r, err := s.eval(ctx, opHold, s.scripts.hold, key, string(req.Kind), cut(req.Code),
+		cut(req.Message), millis(req.First), millis(req.Max), req.TTL.Milliseconds())
 	if err != nil {
 		return Hold{}, false, err
 	}
@@ -108,7 +107,7 @@ func (s *Store) ProbeHold(ctx context.Context, mchID string, p Probe) (ProbeAnsw
 	}
 	key := s.holdKey(mchID)
 	r, err := s.eval(ctx, opProbeHold, s.scripts.holdProbe, key,
-		p.Token, cut(p.Complaint, maxMessageBytes), p.Lease.Milliseconds(), flag(p.Force))
+		p.Token, cut(p.Complaint), p.Lease.Milliseconds(), flag(p.Force))
 	if err != nil {
 		return ProbeAnswer{}, err
 	}
@@ -271,8 +270,9 @@ func checkMerchant(op, mchID string) error {
 	return Key{MchID: mchID, IdempotentID: "-"}.check(op)
 }
 
-// cut shortens text to n bytes without splitting a character.
-func cut(text string, n int) string {
+// cut shortens text to maxWordBytes without splitting a character.
+func cut(text string) string {
+	n := maxWordBytes
 	if len(text) <= n {
 		return text
 	}

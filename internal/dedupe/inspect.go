@@ -41,7 +41,7 @@ func (s *Store) Inspect(ctx context.Context) ([]Node, error) {
 		return s.eachMaster(ctx, func(ctx context.Context, server redis.Cmdable) error {
 			node, err := inspect(ctx, server)
 			if err != nil {
-				return err //nolint:wrapcheck // step wraps it
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -71,7 +71,7 @@ func inspect(ctx context.Context, server redis.Cmdable) (Node, error) {
 		return Node{}, err //nolint:wrapcheck // step wraps it
 	case err != nil:
 		node.Untold = err
-		return node, nil
+		return node, nil //nolint:nilerr // it is in the node: what an ACL forbids to ask is no fault
 	}
 	node.read(info)
 	// Whether snapshots are made only CONFIG tells, which managed Redis keeps to itself.

@@ -22,7 +22,7 @@ func (s *Store) Lock(ctx context.Context, name, token, owner string, ttl time.Du
 		return Lock{}, invalid(opLock, "lock %q, token of %d bytes, lifetime %s", name, len(token), ttl)
 	}
 	key := s.lockKey(name)
-	r, err := s.eval(ctx, opLock, s.scripts.lock, key, token, cut(owner, maxWordBytes), ttl.Milliseconds())
+	r, err := s.eval(ctx, opLock, s.scripts.lock, key, token, cut(owner), ttl.Milliseconds())
 	if err != nil {
 		return Lock{}, err
 	}

@@ -8,6 +8,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -167,10 +168,8 @@ func (f *findings) fail(text, hint string) {
 
 func (f *findings) note(text, hint string) {
 	f.texts = append(f.texts, text)
-	for _, h := range f.hints {
-		if h == hint {
-			return
-		}
+	if slices.Contains(f.hints, hint) {
+		return
 	}
 	if hint != "" {
 		f.hints = append(f.hints, hint)

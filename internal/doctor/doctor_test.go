@@ -98,8 +98,10 @@ func TestSettings(t *testing.T) {
 	none := newWorld(t)
 	none.settings.MchID, none.settings.CertSerial, none.settings.PrivateKeyFile = "", "", ""
 	none.settings.PublicKeyID, none.settings.PublicKeyFile, none.settings.Merchants = "", "", nil
-	none.requires(verdict{"settings", doctor.Failed,
-		"mchid, cert-serial, private-key-file, public-key-id, public-key-file missing", "--mchid"},
+	none.requires(verdict{
+		"settings", doctor.Failed,
+		"mchid, cert-serial, private-key-file, public-key-id, public-key-file missing", "--mchid",
+	},
 		"keys", "holds")
 
 	w.settings.BufferJobs, w.settings.Concurrency = 1, 64

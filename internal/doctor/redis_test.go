@@ -41,34 +41,47 @@ func TestRedisNodes(t *testing.T) {
 		want   verdict
 		others []string
 	}{
-		"old": {func(n *dedupe.Node) { n.Version = "redis 5.0.14" }, verdict{"version", doctor.Warned,
-			"older than Redis 6", "Valkey"}, nil},
-		"valkey": {func(n *dedupe.Node) { n.Version = "valkey 8.1.0" }, verdict{"version", doctor.Passed,
-			"valkey 8.1.0 master", ""}, nil},
-		"evicts": {func(n *dedupe.Node) { n.Policy = "volatile-lru" }, verdict{"eviction", doctor.Warned,
-			"maxmemory-policy is volatile-lru", "noeviction"}, nil},
+		"old": {func(n *dedupe.Node) { n.Version = "redis 5.0.14" }, verdict{
+			"version", doctor.Warned,
+			"older than Redis 6", "Valkey",
+		}, nil},
+		"valkey": {func(n *dedupe.Node) { n.Version = "valkey 8.1.0" }, verdict{
+			"version", doctor.Passed,
+			"valkey 8.1.0 master", "",
+		}, nil},
+		"evicts": {func(n *dedupe.Node) { n.Policy = "volatile-lru" }, verdict{
+			"eviction", doctor.Warned,
+			"maxmemory-policy is volatile-lru", "noeviction",
+		}, nil},
 		"limited": {func(n *dedupe.Node) { n.MaxMemory = 2 << 20 }, verdict{"memory", doctor.Passed, "1.0 MiB of 2.0 MiB", ""}, nil},
-		"full": {func(n *dedupe.Node) { n.UsedMemory, n.MaxMemory = 9<<20, 10<<20 }, verdict{"memory", doctor.Warned,
-			"90 %", "more memory"}, nil},
+		"full": {func(n *dedupe.Node) { n.UsedMemory, n.MaxMemory = 9<<20, 10<<20 }, verdict{
+			"memory", doctor.Warned,
+			"90 %", "more memory",
+		}, nil},
 		"snapshots": {
 			func(n *dedupe.Node) { n.AppendOnly = "off" },
-			verdict{"persistence", doctor.Passed, "snapshots", ""}, nil,
+			verdict{"persistence", doctor.Passed, "snapshots", ""},
+			nil,
 		},
 		"keeps nothing": {
 			func(n *dedupe.Node) { n.AppendOnly, n.Snapshots = "off", "off" },
-			verdict{"persistence", doctor.Warned, "claims are lost at a restart", "appendonly"}, nil,
+			verdict{"persistence", doctor.Warned, "claims are lost at a restart", "appendonly"},
+			nil,
 		},
 		"may keep nothing": {
 			func(n *dedupe.Node) { n.AppendOnly, n.Snapshots = "off", "" },
-			verdict{"persistence", doctor.Warned, "whether it makes snapshots", ""}, nil,
+			verdict{"persistence", doctor.Warned, "whether it makes snapshots", ""},
+			nil,
 		},
 		"a clock that is wrong": {
 			func(n *dedupe.Node) { n.Clock = -7 * time.Second },
-			verdict{"redis clock", doctor.Warned, "the clock is 7s behind ours", "NTP"}, nil,
+			verdict{"redis clock", doctor.Warned, "the clock is 7s behind ours", "NTP"},
+			nil,
 		},
 		"a clock that is right for a server far away": {
 			func(n *dedupe.Node) { n.Clock, n.Round = 6*time.Second, 2*time.Second },
-			verdict{"redis clock", doctor.Passed, "agrees", ""}, nil,
+			verdict{"redis clock", doctor.Passed, "agrees", ""},
+			nil,
 		},
 		"tells nothing": {
 			func(n *dedupe.Node) { *n = dedupe.Node{Untold: errors.New("NOPERM"), Round: time.Millisecond} },

@@ -164,7 +164,8 @@ func TestIDsThatASpreadsheetHasSpoilt(t *testing.T) {
 	require.NoError(t, err)
 	for cell, want := range map[string]string{
 		"2.00202E+26": `has in column "complaint_id" "2.00202E+26", a number that a spreadsheet has rounded`,
-		"2e26":        "has rounded", "2002 ": `has in column "complaint_id" white space around the id`, "\u00a02002": "white space",
+		"2e26":        "has rounded",
+		"2002" + " ":  `has in column "complaint_id" white space around the id`, "\u00a02002": "white space",
 	} {
 		_, fault := filler.Fill(nil, []string{cell, "n", "m", "a", ""})
 		require.Contains(t, fault, want)

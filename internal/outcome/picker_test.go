@@ -126,7 +126,9 @@ func TestPicker(t *testing.T) {
 	early.Source.Timestamp = published.Add(-time.Hour)
 	records := []job.Delivery{
 		record(1, "a", `,"host":"primary"`), record(2, "b", `,"host":"backup"`), record(3, "a", `,"host":"backup"`),
-		record(4, "b", `,"host":"backup"`), {Source: job.Source{Partition: 2, Offset: 5, Timestamp: published}, Value: []byte("x")}, early,
+		record(4, "b", `,"host":"backup"`),
+		{Source: job.Source{Partition: 2, Offset: 5, Timestamp: published}, Value: []byte("x")},
+		early,
 	}
 	filter := outcome.Filter{Hosts: []string{"backup"}, Since: published}
 	p := outcome.NewPicker(filter, outcome.NewSeen(100))

@@ -123,7 +123,7 @@ func (k *fakeKafka) Partitions(_ context.Context, topics ...string) (map[string]
 
 func (*fakeKafka) MaxMessageBytes(context.Context, string) int { return kafkaio.DefaultMaxMessageBytes }
 
-func (k *fakeKafka) PublishBatch(ctx context.Context, topic string, maxBytes int, messages []kafkaio.Message) []kafkaio.Placed {
+func (k *fakeKafka) PublishBatch(ctx context.Context, topic string, _ int, messages []kafkaio.Message) []kafkaio.Placed {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	placed := make([]kafkaio.Placed, len(messages))

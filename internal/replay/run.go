@@ -285,7 +285,8 @@ func (r *run) resolve(ctx context.Context, batch []outgoing, status deadletter.S
 	for i, o := range batch {
 		letters[i] = o.item.Letter
 	}
-	return writeResolutions(ctx, r.cfg.Kafka, r.cfg.Index, r.cfg.Resolutions, r.limits[r.cfg.Resolutions], letters, status, r.cfg.Signature)
+	limit := r.limits[r.cfg.Resolutions]
+	return writeResolutions(ctx, r.cfg.Kafka, r.cfg.Index, r.cfg.Resolutions, limit, letters, status, r.cfg.Signature)
 }
 
 // writeResolutions writes the resolutions of letters and of their copies. After an error some may be written.

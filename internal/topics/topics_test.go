@@ -29,8 +29,10 @@ func TestFindings(t *testing.T) {
 		text, do       string // of the one finding; empty: none
 	}{
 		{topics.Jobs, topics.Retention, "1209599999", "", ""},
-		{topics.Jobs, topics.Retention, "1209600000", "not less than claim-retention (336h0m0s)",
-			"retention.ms of the topic below 1209600000"},
+		{
+			topics.Jobs, topics.Retention, "1209600000", "not less than claim-retention (336h0m0s)",
+			"retention.ms of the topic below 1209600000",
+		},
 		{topics.DeadLetters, topics.Retention, "-1", "kept for ever", "claim-retention of every worker"},
 		{topics.Outcomes, topics.Retention, "-1", "", ""},
 		{topics.Jobs, topics.Cleanup, "compact,delete", "it should be delete", "cleanup.policy of the topic to delete"},

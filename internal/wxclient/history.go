@@ -133,8 +133,11 @@ func parseHistoryEntry(fields map[string]json.RawMessage) (HistoryEntry, error) 
 		name string
 		into *string
 	}{
-		{"log_id", &e.LogID}, {"operator", &e.Operator}, {"operate_time", &e.OperateTime},
-		{"operate_type", &e.OperateType}, {"operate_details", &e.OperateDetails},
+		{"log_id", &e.LogID},
+		{"operator", &e.Operator},
+		{"operate_time", &e.OperateTime},
+		{"operate_type", &e.OperateType},
+		{"operate_details", &e.OperateDetails},
 	} {
 		raw := fields[f.name]
 		var ok bool

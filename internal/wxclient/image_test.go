@@ -14,6 +14,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -121,10 +122,8 @@ func upload(t testing.TB, img *wxclient.Image, answerBody string) (sentUpload, w
 		if err == nil {
 			got <- sentUpload{r, body}
 		}
-		for name, values := range h {
-			w.Header()[name] = values
-		}
-		io.WriteString(w, answerBody) //nolint:errcheck // the client says so
+		maps.Copy(w.Header(), h)
+		io.WriteString(w, answerBody)
 	}))
 	defer s.Close()
 	c := newClient(t, wxclient.Config{PrimaryURL: s.URL})

@@ -144,7 +144,7 @@ func TestMessagesAreKeptUpToABound(t *testing.T) {
 			kept++
 		}
 	}
-	require.Greater(t, kept, 0)
+	require.Positive(t, kept)
 	require.LessOrEqual(t, kept, 5)
 }
 

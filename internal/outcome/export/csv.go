@@ -66,7 +66,7 @@ func labelsText(r *outcome.Record) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(r.Labels) // a map of strings, into memory
+	_ = encoder.Encode(r.Labels) //nolint:errchkjson // a map of strings, into memory
 	return strings.TrimSpace(b.String())
 }
 
