@@ -140,9 +140,10 @@ func (r *run) take(d *job.Delivery) error {
 		r.report.MaybeSent++
 		c := r.complaint(&e)
 		c.ask = true
-		if len(c.maybe) < maxMaybe {
-			c.maybe = append(c.maybe, e.IdempotentID)
+		if len(c.maybe) == maxMaybe || slices.Contains(c.maybe, e.IdempotentID) {
+			return nil
 		}
+		c.maybe = append(c.maybe, e.IdempotentID)
 		return r.keep()
 	}
 	return nil
