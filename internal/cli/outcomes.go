@@ -122,6 +122,18 @@ func knownValues(flag string, values, known []string) error {
 	return nil
 }
 
+// refuseEmpty refuses flags that are given and empty: a script's variable that is not set, often, where all
+// outcomes are not what is meant.
+func refuseEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		f := cmd.Flags().Lookup(name)
+		if text := f.Value.String(); f.Changed && (text == "" || text == "[]") {
+			return usagef("--%s is empty", name)
+		}
+	}
+	return nil
+}
+
 // outcomeReading is one reading of the outcomes' topic by a command.
 type outcomeReading struct {
 	s      *state
@@ -135,12 +147,8 @@ type outcomeReading struct {
 
 // readOutcomes loads the configuration and the filter of a command, and calls use with them.
 func (s *state) readOutcomes(cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error) error {
-	for name, values := range map[string][]string{
-		"status": f.statuses, "reason": f.reasons, "error-code": f.codes, "merchant": f.merchants, "host": f.hosts,
-	} {
-		if cmd.Flags().Changed(name) && len(values) == 0 { // a script's variable that is not set, often
-			return usagef("--%s is empty", name)
-		}
+	if err := refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host"); err != nil {
+		return err
 	}
 	filter, err := f.filter(s.now())
 	if err != nil {

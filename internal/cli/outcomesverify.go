@@ -70,6 +70,9 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := &verifying{s: s, flags: f}
+			if err := refuseEmpty(cmd, "since", "until", "complaint", "merchant"); err != nil {
+				return err
+			}
 			if err := v.check(); err != nil {
 				return err
 			}
@@ -111,7 +114,7 @@ func (v *verifying) check() error {
 		return err
 	}
 	switch {
-	case v.flags.rate < 0 || v.flags.rate > 0 && v.flags.rate < 0.01:
+	case v.flags.rate != 0 && !(v.flags.rate >= 0.01): // NaN is neither
 		return usagef("--rate %g: must be 0, for no limit, or at least 0.01", v.flags.rate)
 	case v.flags.settle < 0:
 		return usagef("--settle %s: must not be negative", v.flags.settle)
