@@ -51,11 +51,7 @@ func (c Config) kafka(ctx context.Context) []Result {
 		return *l
 	}
 	defer client.Close()
-	var names []string
-	for _, t := range topics.Of(c.Settings) {
-		names = append(names, t.Name)
-	}
-	cluster, err := client.Cluster(ctx, names...)
+	cluster, err := client.Cluster(ctx, topics.Names(c.Settings)...)
 	if err != nil {
 		l.failed(checkBrokers, c.timed(ctx, err), kafkaHint(err))
 		l.skipped("the brokers tell nothing of the cluster", others[1:]...)

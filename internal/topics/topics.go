@@ -41,6 +41,15 @@ func Of(cfg *config.Config) []Topic {
 		Topic{cfg.TopicOutcomes, Outcomes}, Topic{cfg.TopicDeadLetters, DeadLetters}, Topic{cfg.TopicResolutions, Resolutions})
 }
 
+// Names returns the names of all of them, in the same order.
+func Names(cfg *config.Config) []string {
+	var names []string
+	for _, t := range Of(cfg) {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
 // The settings of topics that are given or looked at here.
 const (
 	MaxMessage = "max.message.bytes"
