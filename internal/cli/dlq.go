@@ -38,8 +38,9 @@ func newDLQCommand(s *state) *cobra.Command {
 
 // letterFilter is the flags that say which letters are meant.
 type letterFilter struct {
+	timeRange
+
 	reasons, codes, complaints, ids, merchants, replays, statuses []string
-	since, until                                                  string
 }
 
 // addTo defines the flags. statuses are those that --status takes, and byDefault the one that is meant
@@ -53,8 +54,7 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 	flags.StringSliceVar(&f.ids, "idempotent-id", nil, "only of this idempotent `id`")
 	flags.StringSliceVar(&f.merchants, "merchant", nil, "only of jobs that name this `mchid`")
 	flags.StringSliceVar(&f.replays, "replay-id", nil, "only of jobs that this replay sent, by its `id`")
-	flags.StringVar(&f.since, "since", "", "only failed at this `time` or later: RFC 3339, or how long ago (24h)")
-	flags.StringVar(&f.until, "until", "", "only failed before this `time`")
+	f.timeRange.add(cmd, "only failed")
 	names := append(texts(statuses), statusAll)
 	var chosen []string
 	if byDefault != "" {
@@ -63,7 +63,7 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 	flags.StringSliceVar(&f.statuses, "status", chosen, "only of this `status`: "+joinOr(names))
 	for flag, values := range map[string][]string{
 		"reason": texts(job.Reasons()), "status": names,
-		"error-code": nil, "complaint": nil, "idempotent-id": nil, "replay-id": nil, "since": nil, "until": nil,
+		"error-code": nil, "complaint": nil, "idempotent-id": nil, "replay-id": nil,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -108,16 +108,8 @@ func (f *letterFilter) read(now time.Time, statuses ...deadletter.Status) (deadl
 		filter.Statuses = append(filter.Statuses, deadletter.Status(status))
 	}
 	var err error
-	if filter.Since, err = timeFlag("--since", f.since, now); err != nil {
-		return filter, err
-	}
-	if filter.Until, err = timeFlag("--until", f.until, now); err != nil {
-		return filter, err
-	}
-	if !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
-		return filter, usagef("--since %s is not before --until %s: no letter can be meant", f.since, f.until)
-	}
-	return filter, nil
+	filter.Since, filter.Until, err = f.timeRange.read(now)
+	return filter, err
 }
 
 // letterDesk is one call of a dlq command: its connections, and what it has read.

@@ -67,8 +67,8 @@ func TestSelection(t *testing.T) {
 		{"no ids", []string{"3-1041"}, letterFilter{}, false, `"3-1041" is no dead letter`},
 		{"no reason", nil, letterFilter{reasons: []string{"reject"}}, false, `unknown reason`},
 		{"a status that the command does not take", nil, letterFilter{statuses: []string{"replayed"}}, true, `unknown status`},
-		{"an empty time", nil, letterFilter{since: "1h", until: "2h"}, false, "no letter can be meant"},
-		{"no time", nil, letterFilter{since: "yesterday"}, false, `--since "yesterday" is neither a time`},
+		{"an empty time", nil, letterFilter{timeRange: timeRange{"1h", "2h"}}, false, "no time is between them"},
+		{"no time", nil, letterFilter{timeRange: timeRange{since: "yesterday"}}, false, `--since "yesterday" is neither a time`},
 	} {
 		got, err := s.selection(tt.args, &tt.filter, tt.all, open)
 		if tt.want != "" {

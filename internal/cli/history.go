@@ -104,7 +104,10 @@ func (h *historyView) run(ctx context.Context, asker *inquiry.Asker) error {
 		entries = append(entries, more...)
 		return nil
 	})
-	if notWhole != nil && len(entries) == 0 || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case notWhole != nil && len(entries) == 0:
 		return notWhole
 	}
 	ours, read, err := h.outcomes(ctx, entries)

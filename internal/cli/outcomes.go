@@ -44,7 +44,7 @@ func newOutcomesCommand(s *state) *cobra.Command {
 
 // outcomeFlags are the flags that choose outcomes.
 type outcomeFlags struct {
-	since, until string
+	timeRange
 
 	statuses, reasons, codes, merchants, hosts []string
 	complaints, ids, labels                    []string
@@ -54,8 +54,7 @@ type outcomeFlags struct {
 
 func (f *outcomeFlags) add(s *state, cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.since, "since", "", "only those of this `time` or later: RFC 3339, or how long ago it was (24h)")
-	flags.StringVar(&f.until, "until", "", "only those before this `time`: RFC 3339, or how long ago it was")
+	f.timeRange.add(cmd, "only published")
 	flags.StringSliceVar(&f.statuses, "status", nil, "only this `status`: "+strings.Join(texts(job.Statuses()), ", "))
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only this `reason`: "+strings.Join(texts(job.Reasons()), ", "))
 	flags.StringSliceVar(&f.codes, "error-code", nil, "only this error `code` of the API")
@@ -67,7 +66,7 @@ func (f *outcomeFlags) add(s *state, cmd *cobra.Command) {
 	flags.BoolVar(&f.repeats, "repeats", false, "also outcomes that were published again")
 	for name, values := range map[string][]string{
 		"status": texts(job.Statuses()), "reason": texts(job.Reasons()), "host": hosts(),
-		"since": nil, "until": nil, "error-code": nil, "complaint": nil, "id": nil, "label": nil,
+		"error-code": nil, "complaint": nil, "id": nil, "label": nil,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -78,14 +77,8 @@ func hosts() []string { return []string{"primary", "backup"} }
 
 // filter reads the flags.
 func (f *outcomeFlags) filter(now time.Time) (filter outcome.Filter, err error) {
-	if filter.Since, err = timeFlag("--since", f.since, now); err != nil {
+	if filter.Since, filter.Until, err = f.timeRange.read(now); err != nil {
 		return filter, err
-	}
-	if filter.Until, err = timeFlag("--until", f.until, now); err != nil {
-		return filter, err
-	}
-	if !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
-		return filter, &usageError{"--since is not before --until", "no outcome is of a time between them"}
 	}
 	err = cmp.Or(
 		knownValues("--status", f.statuses, texts(job.Statuses())),
@@ -129,6 +122,18 @@ func knownValues(flag string, values, known []string) error {
 	return nil
 }
 
+// refuseEmpty refuses flags that are given and empty: a script's variable that is not set, often, where all
+// outcomes are not what is meant.
+func refuseEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		f := cmd.Flags().Lookup(name)
+		if text := f.Value.String(); f.Changed && (text == "" || text == "[]") {
+			return usagef("--%s is empty", name)
+		}
+	}
+	return nil
+}
+
 // outcomeReading is one reading of the outcomes' topic by a command.
 type outcomeReading struct {
 	s      *state
@@ -142,12 +147,8 @@ type outcomeReading struct {
 
 // readOutcomes loads the configuration and the filter of a command, and calls use with them.
 func (s *state) readOutcomes(cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error) error {
-	for name, values := range map[string][]string{
-		"status": f.statuses, "reason": f.reasons, "error-code": f.codes, "merchant": f.merchants, "host": f.hosts,
-	} {
-		if cmd.Flags().Changed(name) && len(values) == 0 { // a script's variable that is not set, often
-			return usagef("--%s is empty", name)
-		}
+	if err := refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host"); err != nil {
+		return err
 	}
 	filter, err := f.filter(s.now())
 	if err != nil {

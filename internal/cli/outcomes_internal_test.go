@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"replyworker/internal/config"
+	"replyworker/internal/outcome"
 )
 
 func TestShortTime(t *testing.T) {
@@ -27,6 +28,26 @@ func TestParquetIsNotForATerminal(t *testing.T) {
 	require.Equal(t, statusUsage, s.run(t.Context(), []string{"outcomes", "export", "--format", "parquet"}))
 	require.Empty(t, stdout.String())
 	require.Equal(t, "worker: parquet is nothing for a terminal\nhint: give --out FILE, or send it into a pipe\n", stderr.String())
+}
+
+// TestTailIsHarmlessOnATerminal holds that what producers and the API write cannot move the cursor, or turn
+// text around; as JSON its value is the same.
+func TestTailIsHarmlessOnATerminal(t *testing.T) {
+	t.Parallel()
+	value := "{\"schema_version\": 1,\n \"status\": \"failed\", \"error_code\": \"A<\u009b2J\u202e\"}"
+	e, err := outcome.Parse([]byte(value))
+	require.NoError(t, err)
+	for output, want := range map[string]string{
+		outputJSON:  `{"schema_version":1,"status":"failed","error_code":"A<\u009b2J\u202e"}` + "\n",
+		outputTable: `A<\u009b2J\u202e`,
+	} {
+		s, stdout, _ := newTestState()
+		s.output = output
+		tail := &outcomesTail{outcomeReading: &outcomeReading{s: s}}
+		require.NoError(t, tail.show(&outcome.Record{Event: e, Value: []byte(value)}))
+		require.Contains(t, stdout.String(), want)
+		require.NotContains(t, stdout.String(), "\u202e")
+	}
 }
 
 func TestTailTellsOfLastingTroubleOnce(t *testing.T) {

@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,7 +85,6 @@ type outcomesTail struct {
 	limit  int64
 	shown  int64
 	headed bool
-	line   bytes.Buffer
 }
 
 var errTailLimit = errors.New("--limit is reached")
@@ -166,7 +165,7 @@ func (t *outcomesTail) show(r *outcome.Record) error {
 	switch {
 	case err != nil:
 	case t.s.output == outputJSON:
-		err = t.json(r)
+		err = printJSON(t.s, json.RawMessage(r.Value))
 	default:
 		err = t.row(func(i int) string { return clean(tailColumns[i].text(r)) })
 	}
@@ -186,23 +185,7 @@ func (t *outcomesTail) row(cell func(i int) string) error {
 		line.WriteString(text)
 		line.WriteString(strings.Repeat(" ", max(0, c.width-uniseg.StringWidth(text))+2))
 	}
-	t.line.Reset()
-	t.line.WriteString(strings.TrimRight(line.String(), " "))
-	return t.write()
-}
-
-// json writes an event as it stands in the topic, without the white space that breaks lines.
-func (t *outcomesTail) json(r *outcome.Record) error {
-	t.line.Reset()
-	if err := json.Compact(&t.line, r.Value); err != nil {
-		return fmt.Errorf("outcome %s: %w", r.ID, err)
-	}
-	return t.write()
-}
-
-func (t *outcomesTail) write() error {
-	t.line.WriteByte('\n')
-	if _, err := t.s.stdout.Write(t.line.Bytes()); err != nil {
+	if _, err := io.WriteString(t.s.stdout, strings.TrimRight(line.String(), " ")+"\n"); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil

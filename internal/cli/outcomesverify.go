@@ -51,9 +51,11 @@ finished_at, source, operate_time, maybe_of, error; and at last one of the kind 
 maybe_sent, complaints, asked, not_asked, left, log_ids, found, missing, unchecked, replies, unknown, untold, complete.`
 
 type verifyFlags struct {
-	since, until, complaint, merchant string
-	rate                              float64
-	settle                            time.Duration
+	timeRange
+
+	complaint, merchant string
+	rate                float64
+	settle              time.Duration
 }
 
 func newOutcomesVerifyCommand(s *state) *cobra.Command {
@@ -68,6 +70,9 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := &verifying{s: s, flags: f}
+			if err := refuseEmpty(cmd, "since", "until", "complaint", "merchant"); err != nil {
+				return err
+			}
 			if err := v.check(); err != nil {
 				return err
 			}
@@ -79,13 +84,12 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.since, "since", "", "outcomes of this `time` or later: RFC 3339, or how long ago it was (24h)")
-	flags.StringVar(&f.until, "until", "", "outcomes before this `time`")
+	f.timeRange.add(cmd, "outcomes finished")
 	flags.StringVar(&f.complaint, "complaint", "", "outcomes of this `complaint_id`")
 	flags.StringVar(&f.merchant, "merchant", "", "outcomes of this `mchid`; of all merchants where it is left out")
 	flags.Float64Var(&f.rate, "rate", verifyRate, "API `calls` a second; 0 for no limit")
 	flags.DurationVar(&f.settle, "settle", verifySettle, "do not call replies unknown that are younger than this `duration`")
-	for _, flag := range []string{"since", "until", "complaint", "rate", "settle"} {
+	for _, flag := range []string{"complaint", "rate", "settle"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("merchant", s.completeMerchants)
@@ -106,16 +110,11 @@ type verifying struct {
 
 func (v *verifying) check() error {
 	var err error
-	if v.since, err = timeFlag("--since", v.flags.since, v.s.now()); err != nil {
-		return err
-	}
-	if v.until, err = timeFlag("--until", v.flags.until, v.s.now()); err != nil {
+	if v.since, v.until, err = v.flags.timeRange.read(v.s.now()); err != nil {
 		return err
 	}
 	switch {
-	case !v.until.IsZero() && !v.until.After(v.since):
-		return usagef("--until %s is not after --since %s", v.flags.until, v.flags.since)
-	case v.flags.rate < 0 || v.flags.rate > 0 && v.flags.rate < 0.01:
+	case v.flags.rate != 0 && !(v.flags.rate >= 0.01): // NaN is neither
 		return usagef("--rate %g: must be 0, for no limit, or at least 0.01", v.flags.rate)
 	case v.flags.settle < 0:
 		return usagef("--settle %s: must not be negative", v.flags.settle)

@@ -3,7 +3,35 @@ package cli
 import (
 	"fmt"
 	"time"
+
+	"github.com/spf13/cobra"
 )
+
+// timeRange is --since and --until: a time or later, and before another; either may be left out.
+type timeRange struct{ since, until string }
+
+// add defines the flags. what says what they choose, as in "only failed".
+func (r *timeRange) add(cmd *cobra.Command, what string) {
+	cmd.Flags().StringVar(&r.since, "since", "", what+" at this `time` or later: RFC 3339, or how long ago it was (24h)")
+	cmd.Flags().StringVar(&r.until, "until", "", what+" before this `time`, given as --since is")
+	for _, flag := range []string{"since", "until"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
+}
+
+// read returns both times; each is zero where it is not given. A range that holds no time is wrong usage.
+func (r *timeRange) read(now time.Time) (since, until time.Time, err error) {
+	if since, err = timeFlag("--since", r.since, now); err != nil {
+		return since, until, err
+	}
+	if until, err = timeFlag("--until", r.until, now); err != nil {
+		return since, until, err
+	}
+	if !until.IsZero() && !since.Before(until) {
+		return since, until, usagef("--since %s is not before --until %s: no time is between them", r.since, r.until)
+	}
+	return since, until, nil
+}
 
 // timeFlag reads the time that a flag names: RFC 3339, or how long ago it was; the zero time where it
 // is not given.

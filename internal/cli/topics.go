@@ -152,19 +152,16 @@ func (s *state) createTopics(ctx context.Context, cfg *config.Config, f topicsFl
 	return stopped(ctx, err)
 }
 
-func (m *topicMaker) names() []string {
-	return append(m.cfg.JobsTopics(), m.cfg.TopicOutcomes, m.cfg.TopicDeadLetters, m.cfg.TopicResolutions)
-}
-
 // look finds the topics that exist. It waits until Kafka answers or ctx ends.
 func (m *topicMaker) look(ctx context.Context) error {
-	partitions, err := m.client.WaitForTopics(ctx, m.names()...)
+	names := topics.Names(m.cfg)
+	partitions, err := m.client.WaitForTopics(ctx, names...)
 	missing, some := errors.AsType[*kafkaio.MissingTopicsError](err)
 	if !some {
 		m.existing = partitions
 		return err
 	}
-	there := slices.DeleteFunc(m.names(), func(name string) bool { return slices.Contains(missing.Topics, name) })
+	there := slices.DeleteFunc(names, func(name string) bool { return slices.Contains(missing.Topics, name) })
 	if len(there) > 0 {
 		m.existing, err = m.client.Partitions(ctx, there...)
 		return err
@@ -182,10 +179,11 @@ func (m *topicMaker) run(ctx context.Context) error {
 			others = append(others, t)
 		}
 	}
-	if err := m.make(ctx, m.wanted(jobs, 0)); err != nil {
-		return m.failure(err, len(m.names()))
+	err := m.make(ctx, m.wanted(jobs, 0))
+	if err == nil {
+		err = m.make(ctx, m.wanted(others, topics.LetterLimit(m.largestJob(ctx))))
 	}
-	return m.failure(m.make(ctx, m.wanted(others, topics.LetterLimit(m.largestJob(ctx)))), len(m.names()))
+	return m.failure(err, len(jobs)+len(others))
 }
 
 func (m *topicMaker) failure(err error, total int) error {

@@ -31,32 +31,30 @@ const (
 
 func (c Config) kafka(ctx context.Context) []Result {
 	l := &list{}
+	others := []string{checkBrokers, checkTopics, checkCopies, checkGroup, checkLag, checkUnread}
 	first, err := c.Kafka(c.Settings.KafkaBrokers)
 	if err != nil {
 		l.failed(checkBootstrap, err.Error(), kafkaHint(err))
-		l.skipped("there is no client for Kafka", checkBrokers, checkTopics, checkCopies, checkGroup, checkLag, checkUnread)
+		l.skipped("there is no client for Kafka", others...)
 		return *l
 	}
 	defer first.Close()
 	answering := c.bootstrap(ctx, l, first)
 	if len(answering) == 0 {
-		l.skipped("no broker answers", checkBrokers, checkTopics, checkCopies, checkGroup, checkLag, checkUnread)
+		l.skipped("no broker answers", others...)
 		return *l
 	}
 	client, err := c.Kafka(answering) // one that hangs would take the time of all that follows
 	if err != nil {
 		l.failed(checkBrokers, err.Error(), kafkaHint(err))
+		l.skipped("there is no client for the brokers that answer", others[1:]...)
 		return *l
 	}
 	defer client.Close()
-	var names []string
-	for _, t := range topics.Of(c.Settings) {
-		names = append(names, t.Name)
-	}
-	cluster, err := client.Cluster(ctx, names...)
+	cluster, err := client.Cluster(ctx, topics.Names(c.Settings)...)
 	if err != nil {
 		l.failed(checkBrokers, c.timed(ctx, err), kafkaHint(err))
-		l.skipped("the brokers tell nothing of the cluster", checkTopics, checkCopies, checkGroup, checkLag, checkUnread)
+		l.skipped("the brokers tell nothing of the cluster", others[1:]...)
 		return *l
 	}
 	c.brokers(ctx, l, client, cluster, answering)

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,6 +48,21 @@ func TestOneBrokerIsAway(t *testing.T) {
 		"",
 	}, "brokers")
 	require.Equal(t, [][]string{{"kafka-1:9092", "kafka-2:9092"}, {"kafka-1:9092"}}, w.kafka.begun)
+}
+
+// TestNoClientForThoseThatAnswer holds that no check is left out without a word.
+func TestNoClientForThoseThatAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.cfg.Kafka
+	w.cfg.Kafka = func(brokers []string) (doctor.Kafka, error) {
+		if len(brokers) == 1 {
+			return nil, errors.New("gone")
+		}
+		return first(brokers)
+	}
+	w.kafka.knocks["kafka-2:9092"] = refused("kafka-2:9092")
+	w.requires(verdict{"brokers", doctor.Failed, "gone", ""}, append(afterBootstrap[1:], "kafka-brokers")...)
 }
 
 func TestAdvertisedAddress(t *testing.T) {

@@ -100,11 +100,15 @@ func signs(key crypto.Signer, public *rsa.PublicKey) error {
 // worker needs has it: the API knows the certificate by its serial.
 func (c Config) ownCertificate(l *list, m config.Merchant, key *rsa.PublicKey) {
 	name := "merchant " + m.MchID + " certificate"
-	var found findings
-	if m.CertSerial == "" {
+	switch {
+	case m.CertSerial == "":
 		l.failed(name, "there is no cert-serial", "set it to the serial of the merchant's API certificate")
 		return
+	case m.PrivateKeyFile == "":
+		l.skipped("there is no private-key-file that it could lie beside", name)
+		return
 	}
+	var found findings
 	if strings.ToUpper(m.CertSerial) != m.CertSerial {
 		found.warn("cert-serial has lower-case letters, and the API writes serials in upper case", "write it in upper case")
 	}

@@ -116,6 +116,16 @@ func TestCertificatesThatAreNotThere(t *testing.T) {
 	w.requires(verdict{ofCertificate, doctor.Failed, "no cert-serial", ""})
 }
 
+// TestNoKeyHasNoCertificateBesideIt holds that one in the folder of this process is not taken for it.
+func TestNoKeyHasNoCertificateBesideIt(t *testing.T) {
+	w := newWorld(t)
+	t.Chdir(w.dir)
+	w.settings.Merchants[0].PrivateKeyFile = ""
+	all := w.results()
+	require.Equal(t, doctor.Failed, all[ofKey].Status)
+	require.Equal(t, doctor.Skipped, all[ofCertificate].Status, "%+v", all[ofCertificate])
+}
+
 // TestCertificateBesideAKeyOfAnotherName holds that the certificate is found by the key's own name, too.
 func TestCertificateBesideAKeyOfAnotherName(t *testing.T) {
 	t.Parallel()

@@ -177,16 +177,19 @@ func judgeEviction(l *list, nodes []dedupe.Node) {
 func judgeMemory(l *list, nodes []dedupe.Node) {
 	var found findings
 	text := "no limit (maxmemory is 0)"
-	told := false
+	told, fullest := false, -1.0
 	for _, n := range nodes {
 		told = told || n.UsedMemory > 0
 		if n.MaxMemory <= 0 {
 			continue
 		}
 		share := float64(n.UsedMemory) / float64(n.MaxMemory)
-		text = fmt.Sprintf("%s of %s", mebibytes(n.UsedMemory), mebibytes(n.MaxMemory))
+		used := of(nodes, n, fmt.Sprintf("%s of %s", mebibytes(n.UsedMemory), mebibytes(n.MaxMemory)))
+		if share > fullest {
+			fullest, text = share, used
+		}
 		if share >= memoryFull {
-			found.warn(of(nodes, n, fmt.Sprintf("%s used, %.0f %%: when it is full no job is sent", text, 100*share)),
+			found.warn(fmt.Sprintf("%s used, %.0f %%: when it is full no job is sent", used, 100*share),
 				"give it more memory, or shorten claim-retention")
 		}
 	}

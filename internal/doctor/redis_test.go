@@ -108,6 +108,18 @@ func TestOneOfSeveralMasters(t *testing.T) {
 	w.requires(verdict{"eviction", doctor.Warned, "redis-2:6379: maxmemory-policy is allkeys-lru", "noeviction"})
 }
 
+// TestTheFullestOfSeveralMasters holds that memory is told of the server that is nearest to its limit.
+func TestTheFullestOfSeveralMasters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.redis.nodes[0].MaxMemory = 2 << 20
+	other, unlimited := w.redis.nodes[0], w.redis.nodes[0]
+	other.Address, other.MaxMemory = "redis-2:6379", 8<<20
+	unlimited.Address, unlimited.MaxMemory = "redis-3:6379", 0
+	w.redis.nodes = append(w.redis.nodes, other, unlimited)
+	w.requires(verdict{"memory", doctor.Passed, "redis:6379: 1.0 MiB of 2.0 MiB", ""})
+}
+
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -155,54 +155,66 @@ func (t *seenTopic) text() string {
 
 // copies checks what the loss of a broker would do to the topics.
 func copies(l *list, seen []*seenTopic) {
-	var found findings
-	there, least := 0, 0
-	var alone, tight, loose, short, behind []string
+	var c copyCount
 	for _, t := range seen {
-		if len(t.Partitions) == 0 {
-			continue
+		if len(t.Partitions) > 0 {
+			c.add(t)
 		}
-		there++
-		minInSync, known := topics.Number(t.settings[topics.MinInSync])
-		replicas := slices.MinFunc(t.Partitions, func(a, b kafkaio.PartitionState) int { return a.Replicas - b.Replicas }).Replicas
-		if least == 0 || replicas < least {
-			least = replicas
-		}
-		switch {
-		case replicas <= 1:
-			alone = append(alone, t.Name)
-		case known && minInSync >= int64(replicas):
-			tight = append(tight, t.Name)
-		case known && minInSync <= 1:
-			loose = append(loose, t.Name)
-		}
-		refusing, missing := t.inSync(minInSync, known)
-		short, behind = append(short, refusing...), append(behind, missing...)
 	}
-	if there == 0 {
+	c.judge(l)
+}
+
+// copyCount is how the topics are copied: the least number of copies, and where there may be trouble.
+type copyCount struct {
+	least               int      // 0: there is no topic
+	alone, tight, loose []string // topics
+	short, behind       []string // partitions, as inSync returns them
+}
+
+func (c *copyCount) add(t *seenTopic) {
+	minInSync, known := topics.Number(t.settings[topics.MinInSync])
+	replicas := slices.MinFunc(t.Partitions, func(a, b kafkaio.PartitionState) int { return a.Replicas - b.Replicas }).Replicas
+	if c.least == 0 || replicas < c.least {
+		c.least = replicas
+	}
+	switch {
+	case replicas <= 1:
+		c.alone = append(c.alone, t.Name)
+	case known && minInSync >= int64(replicas):
+		c.tight = append(c.tight, t.Name)
+	case known && minInSync <= 1:
+		c.loose = append(c.loose, t.Name)
+	}
+	short, behind := t.inSync(minInSync, known)
+	c.short, c.behind = append(c.short, short...), append(c.behind, behind...)
+}
+
+func (c *copyCount) judge(l *list) {
+	if c.least == 0 {
 		l.skipped("there are no topics to look at", checkCopies)
 		return
 	}
+	var found findings
 	const start = "start the brokers that are away, and look at their disks"
-	if len(short) > 0 {
-		found.fail("fewer copies in sync than min.insync.replicas, so that nothing can be written: "+few(short), start)
+	if len(c.short) > 0 {
+		found.fail("fewer copies in sync than min.insync.replicas, so that nothing can be written: "+few(c.short), start)
 	}
-	if len(behind) > 0 {
-		found.warn("copies are missing or behind: "+few(behind), start)
+	if len(c.behind) > 0 {
+		found.warn("copies are missing or behind: "+few(c.behind), start)
 	}
-	if len(alone) > 0 {
-		found.warn("one copy of "+few(alone)+": it is away while its broker is, and lost with its disk",
+	if len(c.alone) > 0 {
+		found.warn("one copy of "+few(c.alone)+": it is away while its broker is, and lost with its disk",
 			"for production make topics with --replication-factor 3, or raise it with kafka-reassign-partitions")
 	}
-	if len(tight) > 0 {
-		found.warn("min.insync.replicas is the number of copies of "+few(tight)+": while any broker is away nothing can be written",
+	if len(c.tight) > 0 {
+		found.warn("min.insync.replicas is the number of copies of "+few(c.tight)+": while any broker is away nothing can be written",
 			"set min.insync.replicas of the topics to one less than they have copies")
 	}
-	if len(loose) > 0 {
-		found.warn("min.insync.replicas is 1 for "+few(loose)+": a record counts as written with one copy, and may be lost with it",
+	if len(c.loose) > 0 {
+		found.warn("min.insync.replicas is 1 for "+few(c.loose)+": a record counts as written with one copy, and may be lost with it",
 			"set min.insync.replicas of the topics to 2")
 	}
-	found.end(l, checkCopies, fmt.Sprintf("%s or more of each partition, all in sync", count(least, "copy", "copies")))
+	found.end(l, checkCopies, fmt.Sprintf("%s or more of each partition, all in sync", count(c.least, "copy", "copies")))
 }
 
 // inSync returns the partitions that lack copies at this moment: those that nothing can be written to, and

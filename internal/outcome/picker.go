@@ -38,6 +38,7 @@ type Picker struct {
 
 	mu     sync.Mutex
 	counts Counts
+	failed error // the first of a take: what comes after it is not looked at
 }
 
 // NewPicker makes a Picker. Of outcomes with the same id only the first is picked, which may be one that
@@ -47,7 +48,8 @@ func NewPicker(filter Filter, seen *Seen) *Picker {
 }
 
 // Pick calls take with those of the records that are wanted, in their order, for one of its callers at
-// a time, and returns its first error. It calls unreadable, which may be nil, in the same way.
+// a time. After take's first error, which it returns to every caller, it calls nothing any more: others may
+// have records at hand then. It calls unreadable, which may be nil, in the same way.
 func (p *Picker) Pick(records []job.Delivery, take func(*Record) error, unreadable func(Note)) error {
 	for i := range records {
 		d := &records[i]
@@ -65,6 +67,9 @@ func (p *Picker) Pick(records []job.Delivery, take func(*Record) error, unreadab
 func (p *Picker) settle(d *job.Delivery, r *Record, unread error, take func(*Record) error, unreadable func(Note)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failed != nil {
+		return p.failed
+	}
 	p.counts.Read++
 	switch {
 	case unread != nil:
@@ -76,9 +81,9 @@ func (p *Picker) settle(d *job.Delivery, r *Record, unread error, take func(*Rec
 		p.counts.Unwanted++
 	default:
 		p.counts.Picked++
-		return take(r)
+		p.failed = take(r)
 	}
-	return nil
+	return p.failed
 }
 
 func (p *Picker) note(d *job.Delivery, text string, tell func(Note)) {

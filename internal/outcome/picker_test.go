@@ -161,6 +161,9 @@ func TestPickerEndsWithTheTakersError(t *testing.T) {
 	err := p.Pick([]job.Delivery{record(1, "a", ""), record(2, "b", "")}, func(*outcome.Record) error { return full }, nil)
 	require.ErrorIs(t, err, full)
 	require.EqualValues(t, 1, p.Counts().Read)
+	err = p.Pick([]job.Delivery{record(3, "c", "")}, func(*outcome.Record) error { panic("it has ended") }, nil)
+	require.ErrorIs(t, err, full, "another partition's records come while its reading ends")
+	require.EqualValues(t, 1, p.Counts().Read)
 }
 
 func TestPickerIsSafeForConcurrentUse(t *testing.T) {

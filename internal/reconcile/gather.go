@@ -74,7 +74,9 @@ func (r *run) gather(ctx context.Context) error {
 	r.horizon = r.cfg.Since
 	cut := map[int]bool{} // partitions whose oldest records retention has taken, and whose first one is to come
 	for _, s := range r.cfg.Spans {
-		cut[s.Partition] = s.First > 0 && slices.Contains(r.firsts(), place{s.Partition, s.First})
+		cut[s.Partition] = s.First > 0 && slices.ContainsFunc(r.cfg.Kept, func(kept kafkaio.Span) bool {
+			return kept.Partition == s.Partition && kept.First == s.First
+		})
 	}
 	return kafkaio.ReadSpans(ctx, r.cfg.Outcomes, r.cfg.Spans, r.cfg.Patience,
 		func(s kafkaio.Span, records []job.Delivery, passed int64) error {
@@ -92,20 +94,6 @@ func (r *run) gather(ctx context.Context) error {
 			}
 			return nil
 		})
-}
-
-type place struct {
-	partition int
-	offset    int64
-}
-
-// firsts is where the partitions begin now.
-func (r *run) firsts() []place {
-	var out []place
-	for _, s := range r.cfg.Kept {
-		out = append(out, place{s.Partition, s.First})
-	}
-	return out
 }
 
 func later(a, b time.Time) time.Time {
@@ -140,9 +128,10 @@ func (r *run) take(d *job.Delivery) error {
 		r.report.MaybeSent++
 		c := r.complaint(&e)
 		c.ask = true
-		if len(c.maybe) < maxMaybe {
-			c.maybe = append(c.maybe, e.IdempotentID)
+		if len(c.maybe) == maxMaybe || slices.Contains(c.maybe, e.IdempotentID) {
+			return nil
 		}
+		c.maybe = append(c.maybe, e.IdempotentID)
 		return r.keep()
 	}
 	return nil

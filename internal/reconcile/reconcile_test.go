@@ -192,6 +192,19 @@ func TestDifferencesBothWays(t *testing.T) {
 	}, report)
 }
 
+func TestAJobThatMayHaveBeenSentIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	topic := &fakeTopic{}
+	for _, id := range []string{"d", "d", "e", "d", "f", "g", "h", "i", "j"} { // published again, and replayed
+		topic.put(0, outcome.Event{Status: job.StatusFailed, ComplaintID: "c-1", IdempotentID: id, MaybeSent: true}, time.Hour)
+	}
+	api := &fakeHistories{entries: map[string][]wxclient.HistoryEntry{"c-1": {reply("9", time.Hour)}}}
+	_, found, err := run(t, topic, api, func(c *reconcile.Config) { c.MaxKept = 5 })
+	require.NoError(t, err, "what is not kept does not count")
+	require.Len(t, found, 1)
+	require.Equal(t, []string{"d", "e", "f", "g", "h"}, found[0].MaybeOf)
+}
+
 func TestTheSuccessIsNamedNotItsDuplicate(t *testing.T) {
 	t.Parallel()
 	first := duplicate("c-1", "a", "1")

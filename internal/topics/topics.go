@@ -4,6 +4,7 @@ package topics
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,15 @@ func Of(cfg *config.Config) []Topic {
 	}
 	return append(all,
 		Topic{cfg.TopicOutcomes, Outcomes}, Topic{cfg.TopicDeadLetters, DeadLetters}, Topic{cfg.TopicResolutions, Resolutions})
+}
+
+// Names returns the names of all of them, in the same order.
+func Names(cfg *config.Config) []string {
+	var names []string
+	for _, t := range Of(cfg) {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 // The settings of topics that are given or looked at here.
@@ -113,15 +123,29 @@ func kept(settings map[string]string, claims time.Duration) []Finding {
 	switch {
 	case !ok:
 		return nil
-	case n < 0:
+	case endless(n):
 		return []Finding{{fmt.Sprintf("retention.ms is %d: records are kept for ever, and claims for %s (claim-retention); "+
 			"one read later would be sent again", n, claims), do}}
 	case n >= claims.Milliseconds():
 		return []Finding{{fmt.Sprintf("retention.ms is %d (%s), not less than claim-retention (%s): a record read after its "+
-			"claim is forgotten would be sent again", n, time.Duration(n)*time.Millisecond, claims), do}}
+			"claim is forgotten would be sent again", n, span(n), claims), do}}
+	}
+	// The first record of a segment stays until its last one goes.
+	if segment, ok := Number(settings[Segment]); ok && segment > claims.Milliseconds()-n {
+		return []Finding{{
+			fmt.Sprintf("retention.ms is %d and segment.ms %d: a record may be kept for both together, and claims for %s "+
+				"(claim-retention); one read later would be sent again", n, segment, claims),
+			fmt.Sprintf("set segment.ms of the topic to %d or less, or claim-retention of every worker above both together",
+				min(segmentOf(span(n)), claims-span(n)).Milliseconds()),
+		}}
 	}
 	return nil
 }
+
+func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// endless says that a number of milliseconds means for ever: -1, or what no time.Duration can hold.
+func endless(ms int64) bool { return ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) }
 
 func compacted(settings map[string]string) []Finding {
 	if policy := settings[Cleanup]; strings.Contains(policy, "compact") {
@@ -176,8 +200,8 @@ func KeptText(settings map[string]string) string {
 	switch {
 	case !ok || settings[Cleanup] == "compact":
 		return ""
-	case n < 0:
+	case endless(n):
 		return "for ever"
 	}
-	return (time.Duration(n) * time.Millisecond).String()
+	return span(n).String()
 }

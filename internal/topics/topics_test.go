@@ -1,6 +1,8 @@
 package topics_test
 
 import (
+	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,6 +36,7 @@ func TestFindings(t *testing.T) {
 			"retention.ms of the topic below 1209600000",
 		},
 		{topics.DeadLetters, topics.Retention, "-1", "kept for ever", "claim-retention of every worker"},
+		{topics.Jobs, topics.Retention, "9223372036854775807", "kept for ever", "claim-retention of every worker"},
 		{topics.Outcomes, topics.Retention, "-1", "", ""},
 		{topics.Jobs, topics.Cleanup, "compact,delete", "it should be delete", "cleanup.policy of the topic to delete"},
 		{topics.DeadLetters, topics.Cleanup, "compact", "it should be delete", "delete"},
@@ -54,5 +57,45 @@ func TestFindings(t *testing.T) {
 		require.Len(t, found, 1, "%s=%s", row.setting, row.value)
 		require.Contains(t, found[0].Text, row.text)
 		require.Contains(t, found[0].Do, row.do)
+	}
+}
+
+// TestSegmentsOutliveRetention holds that a topic made with the broker's segments of a week is judged by how
+// long it really keeps a record.
+func TestSegmentsOutliveRetention(t *testing.T) {
+	t.Parallel()
+	const week, day = 7 * 24 * time.Hour, 24 * time.Hour
+	for _, row := range []struct {
+		retention, segment time.Duration
+		do                 string
+	}{
+		{week, week, ""},
+		{week + time.Millisecond, week, "segment.ms of the topic to 43200000 or less"},
+		{13 * day, week, "segment.ms of the topic to 43200000 or less"},
+		{14*day - time.Hour, week, "segment.ms of the topic to 3600000 or less"},
+		{week, math.MaxInt64, "segment.ms of the topic to 43200000 or less"},
+		{13 * day, 12 * time.Hour, ""},
+	} {
+		settings := map[string]string{
+			topics.Retention: strconv.FormatInt(row.retention.Milliseconds(), 10),
+			topics.Segment:   strconv.FormatInt(row.segment.Milliseconds(), 10),
+		}
+		found := topics.DeadLetters.Findings(settings, claims, 0)
+		if row.do == "" {
+			require.Empty(t, found, "%v", row)
+			continue
+		}
+		require.Len(t, found, 1, "%v", row)
+		require.Contains(t, found[0].Text, "kept for both together")
+		require.Contains(t, found[0].Do, row.do)
+	}
+}
+
+func TestKeptText(t *testing.T) {
+	t.Parallel()
+	for ms, want := range map[string]string{
+		"-1": "for ever", "9223372036854775807": "for ever", "3600000": "1h0m0s", "": "", "long": "",
+	} {
+		require.Equal(t, want, topics.KeptText(map[string]string{topics.Retention: ms}), ms)
 	}
 }
