@@ -136,7 +136,8 @@ func (h *historyView) outcomes(
 	case ctx.Err() != nil:
 		return nil, false, context.Cause(ctx)
 	case err != nil:
-		_, _ = fmt.Fprintf(h.s.stderr, "worker: warning: outcomes could not be read, so replies are not matched: %s\n", oneLine(err.Error()))
+		_, _ = fmt.Fprintf(h.s.stderr, "worker: warning: outcomes could not be read, so replies are not matched: %s\n",
+			oneLine(err.Error()))
 		return nil, false, nil
 	}
 	return ours, true, nil

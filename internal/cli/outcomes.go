@@ -25,8 +25,8 @@ const seenIDs = 1_000_000
 const outcomesLong = `How jobs ended: what stands in the topic of the outcomes. docs/analytics.md says more of its fields, and
 how to ask them questions with DuckDB, ClickHouse and Flink.`
 
-const outcomeFilterHelp = `Filters: an outcome has to have one of the values of each that is given. A flag may be given again, or have
-its values comma-separated (--id, --complaint and --label: one each time; every label has to be there).
+const outcomeFilterHelp = `Filters: an outcome has to have one of the values of each that is given. A flag may be given
+again, or have its values comma-separated (--id, --complaint and --label: one each time; every label has to be there).
 --since and --until go by the time when the outcome was published, to the topic's clock. Of outcomes with
 the same ce_id, which the worker publishes where it cannot know whether it has, the first is taken
 unless --repeats is set.`
@@ -146,7 +146,9 @@ type outcomeReading struct {
 }
 
 // readOutcomes loads the configuration and the filter of a command, and calls use with them.
-func (s *state) readOutcomes(cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error) error {
+func (s *state) readOutcomes(
+	cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error,
+) error {
 	if err := refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host"); err != nil {
 		return err
 	}

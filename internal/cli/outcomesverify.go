@@ -189,7 +189,8 @@ func (v *verifying) unfinished(ctx context.Context, r reconcile.Report, err erro
 	case errors.Is(err, reconcile.ErrTooMany):
 		return withHint(err, "give bounds: --since, --until, --complaint or --merchant")
 	case ofMerchant: // its outcomes are of a worker that is configured otherwise: no wrong usage
-		return withHint(fmt.Errorf("%v", err), "configure the merchant, or give --merchant for those that are") //nolint:errorlint // hidden on purpose
+		err = fmt.Errorf("%v", err) //nolint:errorlint // hidden on purpose
+		return withHint(err, "configure the merchant, or give --merchant for those that are")
 	case r.Complaints == 0:
 		return withHint(err, kafkaHint)
 	}
@@ -312,9 +313,12 @@ func (v *verifying) printBooks(r reconcile.Report, complete bool) error {
 	if v.s.output == outputJSON {
 		return printJSON(v.s, row)
 	}
-	number := func(n int) string { return strconv.Itoa(n) }
+	number := strconv.Itoa
 	return writeTable(v.s.stdout, [][]string{
-		{"outcomes read", number(int(r.Outcomes)), fmt.Sprintf("%d verified, %d maybe sent, %d unreadable", r.Taken, r.MaybeSent, r.Unreadable)},
+		{
+			"outcomes read", number(int(r.Outcomes)),
+			fmt.Sprintf("%d verified, %d maybe sent, %d unreadable", r.Taken, r.MaybeSent, r.Unreadable),
+		},
 		{"complaints", number(r.Complaints), fmt.Sprintf("%d asked, %d not asked, %d left", r.Asked, r.NotAsked, r.Left)},
 		{"log_ids", number(r.LogIDs), fmt.Sprintf("%d found, %d missing, %d unchecked", r.Found, r.Missing, r.Unchecked)},
 		{"replies in the API", number(r.Replies), fmt.Sprintf("%d unknown to us, %d untold", r.Unknown, r.Untold)},

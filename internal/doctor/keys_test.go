@@ -158,6 +158,7 @@ func TestPublicKeys(t *testing.T) {
 		{"ABC", w.certificate(ending), verdict{ofPublicKey, doctor.Warned, "ends in 0 days", "public key"}},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.write("pub_key.pem", row.content)
 			w.settings.Merchants[0].PublicKeyID = row.id

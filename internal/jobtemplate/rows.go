@@ -142,7 +142,7 @@ func (r *Rows) Next() (Row, error) {
 // read returns the next row as it is.
 func (r *Rows) read() (Row, error) {
 	r.budget.left = maxRowBytes
-	last := int64(r.csv.InputOffset())
+	last := r.csv.InputOffset()
 	cells, err := r.csv.Read()
 	if wrong, ok := errors.AsType[*csv.ParseError](err); ok {
 		return Row{Line: int64(wrong.StartLine), Fault: quoteFault(wrong)}, nil

@@ -115,7 +115,7 @@ func (r *run) take(d *job.Delivery) error {
 	switch {
 	case err != nil || taken && e.LogID == "":
 		r.report.Unreadable++
-		return nil
+		return nil //nolint:nilerr // it is counted, and reported
 	case r.cfg.ComplaintID != "" && e.ComplaintID != r.cfg.ComplaintID,
 		r.cfg.MchID != "" && e.MchID != r.cfg.MchID:
 		return nil

@@ -117,7 +117,6 @@ func TestOutcomesWithoutTheirTimesAreInNoPercentile(t *testing.T) {
 }
 
 func TestPercentilesAreAsAccurateAsIsSaid(t *testing.T) {
-	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for name, next := range map[string]func() int64{
 		"milliseconds":  func() int64 { return random.Int64N(20) },
