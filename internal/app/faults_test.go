@@ -166,6 +166,8 @@ func TestCredentialsAreRefusedForAWhile(t *testing.T) {
 	jobs := ids("job", 30)
 	b.give(jobs...)
 	b.eventually("held", func() bool { return w.hold() == string(dedupe.HoldCredentials) })
+	// One that is out would succeed after Clear, and count the refusals that are told later.
+	b.eventually("nothing is out", func() bool { s, _ := w.State(); return s.SlotsUsed == 0 })
 	before := b.stack.Sim.Stats().Calls
 	b.eventually("a probe", func() bool { return b.stack.Sim.Stats().Calls > before })
 	require.LessOrEqual(t, b.stack.Sim.Stats().Calls, int64(12), "those in flight, and probes")
