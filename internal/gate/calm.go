@@ -38,7 +38,10 @@ func (g *Gate) calmDown(now time.Time, m *merchant) {
 		g.calm.strangers++
 		m.pace.restart(now, now, g.calm.share())
 	}
-	m.asked = true
+	if !m.asked {
+		m.asked = true
+		g.askers++
+	}
 	if m.held != nil {
 		m.pace.restart(now, m.held.Since, strangersPace)
 		m.held = nil

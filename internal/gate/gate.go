@@ -42,6 +42,7 @@ type Gate struct {
 	used      int
 	hosts     []breaker // by wxclient.Host
 	merchants map[string]*merchant
+	askers    int // merchants that have asked for leave
 	successes uint64
 	usual     usual
 	outage    time.Time // since when both hosts are out; zero while one is well
@@ -51,6 +52,7 @@ type Gate struct {
 
 type merchant struct {
 	asked       bool // for leave, at any time
+	used        int  // slots
 	pace        pace
 	ceiling     Ceiling
 	hold        *hold
@@ -180,6 +182,9 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 	}
 	m := g.merchant(ask.MchID)
 	g.calmDown(now, m)
+	if g.used >= g.cfg.Concurrency-g.spare() && m.used >= g.share() {
+		return nil, &Denial{Everyone: true} // a slot that is free by then will tell
+	}
 	if m.hold != nil {
 		if wait, everyone, ok := m.hold.ready(now, ask.Lane); !ok {
 			return nil, &Denial{Wait: wait, Everyone: everyone}
@@ -208,6 +213,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		g.store.probe = grant
 	}
 	g.used++
+	m.used++
 	return grant, nil
 }
 
@@ -317,11 +323,12 @@ const (
 func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	m := g.merchant(grant.MchID)
 	if !grant.left {
 		g.used--
+		m.used = max(0, m.used-1) // it may have been forgotten meanwhile
 	}
 	g.hosts[grant.Host].calls--
-	m := g.merchant(grant.MchID)
 	if grant.reserved { // and not used
 		m.giveBack()
 		grant.reserved = false

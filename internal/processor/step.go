@@ -74,6 +74,7 @@ func (u *turn) release(end gate.End) {
 	if u.grant.HoldProbe {
 		u.p.holds.probed(u.ctx, u.job.MchID)
 	}
+	u.task.Returning()
 	u.p.gate.Done(time.Now(), u.grant, end)
 	u.grant = nil
 }
