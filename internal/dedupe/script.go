@@ -14,7 +14,7 @@ var scriptFiles embed.FS
 // scripts are the programs that a Store runs, one per step.
 type scripts struct {
 	claim, begin, renew, park, complete, fail, published, lookup, restore *redis.Script
-	hold, holdProbe, holdProbeDone, holdRenew                             *redis.Script
+	hold, holdHasten, holdProbe, holdProbeDone, holdRenew                 *redis.Script
 	lock, unlock, paceTake, paceReturn, ping                              *redis.Script
 }
 
@@ -32,6 +32,7 @@ func loadScripts() scripts {
 		restore:   script(prelude, job, "restore"),
 
 		hold:          script(prelude, holds, "hold"),
+		holdHasten:    script(prelude, holds, "hold_hasten"),
 		holdProbe:     script(prelude, holds, "hold_probe"),
 		holdProbeDone: script(prelude, holds, "hold_probe_done"),
 		holdRenew:     script(prelude, holds, "hold_renew"),

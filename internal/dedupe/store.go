@@ -23,6 +23,7 @@ const (
 	opHold        = "hold"
 	opProbeHold   = "probe_hold"
 	opProbeDone   = "probe_done"
+	opHastenProbe = "hasten_probe"
 	opRenewHolds  = "renew_holds"
 	opReleaseHold = "release_hold"
 	opListHolds   = "list_holds"
@@ -39,7 +40,7 @@ const (
 func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
-		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
+		opHold, opProbeHold, opProbeDone, opHastenProbe, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
 		opPing, opEviction, opInspect,
 	}
 }

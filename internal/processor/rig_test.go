@@ -188,6 +188,7 @@ const (
 	opProbe     = "probe"
 	opProbeDone = "probe_done"
 	opHolds     = "holds"
+	opHasten    = "hasten"
 	opRelease   = "release"
 )
 
@@ -353,6 +354,11 @@ func (h holds) ProbeHold(ctx context.Context, mchid string, p dedupe.Probe) (a d
 
 func (h holds) ProbeDone(ctx context.Context, mchid, token string) error {
 	return h.k.hook(ctx, opProbeDone, func() error { return h.s.ProbeDone(ctx, mchid, token) })
+}
+
+func (h holds) HastenProbe(ctx context.Context, mchid string) (got dedupe.Hold, held bool, err error) {
+	err = h.k.hook(ctx, opHasten, func() (err error) { got, held, err = h.s.HastenProbe(ctx, mchid); return err })
+	return got, held, err
 }
 
 func (h holds) RenewHolds(ctx context.Context, ids []string, ttl time.Duration) (got map[string]dedupe.Hold, err error) {

@@ -48,6 +48,7 @@ func Run(t *testing.T, newServer func(t *testing.T) Server) {
 		"hold":                        testHold,
 		"probe":                       testProbe,
 		"probe race":                  testProbeRace,
+		"probe hastened":              testHastenProbe,
 		"holds listed":                testHoldsListed,
 		"pace":                        testPace,
 		"pace shared":                 testPaceShared,
