@@ -27,7 +27,7 @@ var (
 	descWaiting  = desc("replyworker_jobs_waiting", "Jobs that wait for their turn in their lane, or at the gate.")
 	descBreaker  = desc("replyworker_breaker_open", "1 where the host's breaker is open.", "host")
 	descHold     = desc("replyworker_merchant_held", "1 where the merchant is held.", "mchid", "kind")
-	descPace     = desc("replyworker_merchant_pace", "Learned limit in calls per second; 0 is none.", "mchid")
+	descPace     = desc("replyworker_merchant_pace", "Limit in calls per second that holds at present; 0 is none.", "mchid")
 	descStore    = desc("replyworker_claim_store_down", "1 while Redis does not answer and jobs wait for it.")
 )
 

@@ -22,6 +22,7 @@ import (
 	"replyworker/internal/kafkaio"
 	"replyworker/internal/ops"
 	"replyworker/internal/outcome"
+	"replyworker/internal/pace"
 	"replyworker/internal/processor"
 	"replyworker/internal/retry"
 	"replyworker/internal/schedule"
@@ -53,7 +54,7 @@ type Worker struct {
 
 	gate      *gate.Gate
 	scheduler *schedule.Scheduler
-	ceilings  []*processor.Ceiling
+	paces     *pace.Pacers
 
 	mu        sync.Mutex
 	consumer  *consumer.Consumer // nil until Kafka and Redis have answered
@@ -102,7 +103,9 @@ func (w *Worker) close() {
 
 func (w *Worker) build(version string) {
 	log := w.log.With().Str("component", "gate").Logger()
+	w.paces = pace.NewPacers(w.store, w.cfg.Rate, func() { w.gate.Wake() })
 	w.gate = gate.New(gate.Config{
+		Pace:        func(mchid string) gate.Pace { return w.paces.Of(mchid) },
 		Concurrency: w.cfg.Concurrency, HasBackup: w.api.HasBackup(),
 		BreakerFailures: w.cfg.BreakerFailures, BreakerCooldown: w.cfg.BreakerCooldown, Jitter: rand.Float64,
 		OnBreaker: func(host wxclient.Host, open bool) {
@@ -113,13 +116,6 @@ func (w *Worker) build(version string) {
 			}
 		},
 	})
-	for id := range w.merchants {
-		if w.cfg.Rate > 0 {
-			c := processor.NewCeiling(w.store, id, w.cfg.Rate, w.gate.Wake)
-			w.gate.SetCeiling(id, c)
-			w.ceilings = append(w.ceilings, c)
-		}
-	}
 	w.scheduler = schedule.New(schedule.Config{Gate: w.gate, MaxRunning: 4*w.cfg.Concurrency + 64})
 	promauto.With(w.registry).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "replyworker_build_info", Help: "Always 1; the version is a label.",
@@ -177,9 +173,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer p.close()
 	parts.Go(func() { p.processor.Run(life) })
 	parts.Go(func() { w.scheduler.Run(life) })
-	for _, c := range w.ceilings {
-		parts.Go(func() { c.Run(life) })
-	}
+	parts.Go(func() { w.paces.Run(life) })
 	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Msg("working")
 	go func() {
 		<-ctx.Done()

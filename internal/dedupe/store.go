@@ -27,8 +27,8 @@ const (
 	opRenewHolds  = "renew_holds"
 	opReleaseHold = "release_hold"
 	opListHolds   = "list_holds"
-	opTakePace    = "take_pace"
-	opReturnPace  = "return_pace"
+	opSharePace   = "share_pace"
+	opLearnPace   = "learn_pace"
 	opLock        = "lock"
 	opUnlock      = "unlock"
 	opPing        = "ping"
@@ -40,7 +40,8 @@ const (
 func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
-		opHold, opProbeHold, opProbeDone, opHastenProbe, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
+		opHold, opProbeHold, opProbeDone, opHastenProbe, opRenewHolds, opReleaseHold, opListHolds, opSharePace, opLearnPace,
+		opLock, opUnlock,
 		opPing, opEviction, opInspect,
 	}
 }

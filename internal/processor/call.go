@@ -179,6 +179,7 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 		return u.retryOrExhaust(e, n, answered(e))
 	case wxclient.ClassSlowDown:
 		n.count(u.p.gate.Succeeding(time.Now(), u.job.MchID))
+		u.grant.RetryAfter = e.RetryAfter
 		return u.retryOrExhaust(e, n, gate.SlowDown)
 	case wxclient.ClassCredentials:
 		n.count(u.ownSucceeded())

@@ -194,6 +194,7 @@ const (
 
 // worker is a processor with a gate and a scheduler of its own.
 type worker struct {
+	room room // for calls of the merchant
 	*world
 	fakes
 	gate      *gate.Gate
@@ -217,7 +218,7 @@ func (w *world) start(f fakes) *worker {
 	k := &worker{world: w, fakes: f, log: &logBuffer{}}
 	k.gate = gate.New(gate.Config{
 		Concurrency: 8, HasBackup: !f.noHost, BreakerFailures: f.trips, BreakerCooldown: 10 * time.Millisecond,
-		Jitter: func() float64 { return 0 },
+		Jitter: func() float64 { return 0 }, Pace: k.pace,
 	})
 	store := w.open()
 	k.processor = processor.New(processor.Config{
@@ -497,4 +498,12 @@ func times(n int, op string, err error) func(context.Context, string) error {
 		n--
 		return err
 	}
+}
+
+// pace limits the merchant and nobody else.
+func (k *worker) pace(mchid string) gate.Pace {
+	if mchid != testMchID {
+		return nil
+	}
+	return &k.room
 }

@@ -52,7 +52,10 @@ func Run(t *testing.T, newServer func(t *testing.T) Server) {
 		"holds listed":                testHoldsListed,
 		"pace":                        testPace,
 		"pace shared":                 testPaceShared,
+		"pace learned":                testPaceLearned,
+		"pace forgotten":              testPaceForgotten,
 		"pace odd":                    testPaceOdd,
+		"pace like memory":            testPaceLikeMemory,
 		"ping":                        testPing,
 	} {
 		t.Run(name, func(t *testing.T) {
