@@ -89,7 +89,7 @@ func (w *Worker) checkMerchants(context.Context) (string, error) {
 	switch {
 	case held == 0:
 		return "none held", nil
-	case held >= len(w.merchants):
+	case held >= len(*w.merchants.Load()):
 		return "", fmt.Errorf("all held%s (worker holds list)", text.String())
 	}
 	return "degraded" + text.String(), nil

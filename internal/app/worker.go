@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +48,8 @@ type Worker struct {
 	kafka     *kafkaio.Client
 	store     *dedupe.Store
 	api       *wxclient.Client
-	merchants map[string]*wxclient.Merchant
+	merchants atomic.Pointer[merchants] // in use
+	reload    *reloader
 	admin     *ops.Server
 
 	alarmAfter time.Duration
@@ -73,7 +75,9 @@ func New(cfg *config.Config, version string, log zerolog.Logger) (*Worker, error
 	w := &Worker{cfg: cfg, log: log, registry: prometheus.NewRegistry(), alarmAfter: alarmAfter}
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var errs [4]error
-	w.merchants, errs[0] = Merchants(cfg)
+	all, err := readMerchants(cfg)
+	errs[0] = err
+	w.merchants.Store(&all)
 	w.api, errs[1] = API(cfg, version)
 	w.kafka, errs[2] = Kafka(cfg)
 	w.store, errs[3] = Redis(cfg)
@@ -120,7 +124,8 @@ func (w *Worker) build(version string) {
 	promauto.With(w.registry).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "replyworker_build_info", Help: "Always 1; the version is a label.",
 	}, []string{"version"}).WithLabelValues(version).Set(1)
-	w.registry.MustRegister(&collector{gate: w.gate, scheduler: w.scheduler})
+	w.registry.MustRegister(&collector{gate: w.gate, scheduler: w.scheduler, merchants: &w.merchants})
+	w.reload = newReloader(w)
 }
 
 func (w *Worker) listen() error {
@@ -174,6 +179,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	parts.Go(func() { p.processor.Run(life) })
 	parts.Go(func() { w.scheduler.Run(life) })
 	parts.Go(func() { w.paces.Run(life) })
+	parts.Go(func() { w.reload.run(ctx) })
+	all := *w.merchants.Load()
+	w.tell(w.log, all, all.ids())
 	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Msg("working")
 	go func() {
 		<-ctx.Done()
@@ -233,7 +241,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 func (w *Worker) processorConfig(p *pipeline) processor.Config {
 	def, _ := w.cfg.DefaultMerchant()
 	return processor.Config{
-		Merchants: w.merchants, DefaultMchID: def.MchID, Validation: job.Validation(w.cfg.Validation),
+		Merchants: w.merchants.Load().signers(), DefaultMchID: def.MchID, Validation: job.Validation(w.cfg.Validation),
 		Retry: retry.Policy{Initial: w.cfg.RetryInitial, Max: w.cfg.RetryMax, Attempts: w.cfg.RetryAttempts},
 		Brake: w.cfg.Brake, Lease: w.cfg.ClaimLease, Claims: w.store, Holds: w.store, API: w.api, Gate: w.gate,
 		Outcomes: outcome.NewPublisher(p.outcomes, w.cfg.KafkaGroup),
