@@ -223,3 +223,68 @@ func TestTasksOfAMerchantThatIsGoneNeedNoLeave(t *testing.T) {
 		drain(t, ss)
 	})
 }
+
+// illGate lets one merchant make so many calls and no more, as a quota that is used up does.
+type illGate struct {
+	*gate.Gate
+	mchID string
+	left  int
+}
+
+func (g *illGate) Try(now time.Time, ask gate.Ask) (*gate.Grant, *gate.Denial) {
+	if ask.MchID != g.mchID {
+		return g.Gate.Try(now, ask)
+	}
+	if g.left <= 0 {
+		return nil, &gate.Denial{Wait: time.Hour, Everyone: true}
+	}
+	g.left--
+	return g.Gate.Try(now, ask)
+}
+
+// TestIllMerchantsDoNotHoldAWellOneUp: one is held because of its keys, one by the brake, one has used
+// its quota up, one has calls that last 10 s; each has a backlog. Not one job of the well one waits for
+// a slot, whenever it comes: its waits are the same as where it is alone, which is none.
+func TestIllMerchantsDoNotHoldAWellOneUp(t *testing.T) {
+	t.Parallel()
+	for _, ill := range []bool{false, true} {
+		t.Run(fmt.Sprint("ill merchants beside it: ", ill), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const slots = 64
+				g := &illGate{Gate: newGate(slots), mchID: "quota", left: 20}
+				c := &caller{g: g.Gate, n: map[string]int{}}
+				s := run(t, Config{Gate: g, MaxRunning: 4*slots + 64})
+				ss := s.NewSession()
+				ss.Add(c.task("well", 0, time.Millisecond))
+				time.Sleep(time.Second)
+				if ill {
+					g.SetHold("credentials", gate.Hold{Kind: "credentials", ProbeAt: time.Now().Add(time.Hour)})
+					g.SetHold("brake", gate.Hold{Kind: "brake", ProbeAt: time.Now().Add(time.Hour), Calm: true})
+					for i := range 2000 {
+						for _, id := range []string{"credentials", "brake", "quota", "slow"} {
+							ss.Add(c.task(id, i, 10*time.Second))
+						}
+					}
+				}
+				var worst time.Duration
+				for i := 1; i <= 300; i++ {
+					time.Sleep(time.Duration(70+i%60) * time.Millisecond)
+					added := time.Now()
+					task := c.task("well", i, 100*time.Millisecond)
+					step := task.Step
+					task.Step = func(ctx context.Context, t *Task, grant *gate.Grant) Next {
+						worst = max(worst, time.Since(added)) // one at a time: slots are there for them
+						return step(ctx, t, grant)
+					}
+					ss.Add(task)
+					synctest.Wait()
+				}
+				require.Zero(t, worst, "the longest wait of the well merchant's jobs")
+				time.Sleep(time.Second)
+				require.Equal(t, 301, c.count("well"))
+				drain(t, ss)
+			})
+		})
+	}
+}
