@@ -22,7 +22,7 @@ type caller struct {
 	n  map[string]int
 }
 
-func (c *caller) task(mchID string, i int, lasts time.Duration) *Task {
+func (c *caller) lastingTask(mchID string, i int, lasts time.Duration) *Task {
 	return &Task{
 		MchID: mchID, Lane: fmt.Sprint(mchID, "/", i), Finished: func() {},
 		Step: func(_ context.Context, t *Task, grant *gate.Grant) Next {
@@ -53,11 +53,11 @@ func TestAMerchantWhoseCallsAreSlowDoesNotGatherTheSlots(t *testing.T) {
 		s := run(t, Config{Gate: c.g, MaxRunning: 4 * slots})
 		ss := s.NewSession()
 		for i := range 1000 {
-			ss.Add(c.task("slow", i, 10*time.Second))
+			ss.Add(c.lastingTask("slow", i, 10*time.Second))
 		}
 		time.Sleep(time.Second) // it has all slots, until its calls end
 		for i := range 12_000 {
-			ss.Add(c.task("fast", i, 100*time.Millisecond))
+			ss.Add(c.lastingTask("fast", i, 100*time.Millisecond))
 		}
 		time.Sleep(10 * time.Second)
 		before := c.count("fast")
@@ -77,12 +77,12 @@ func TestAMerchantWithFewJobsDoesNotWaitBehindABacklog(t *testing.T) {
 		s := run(t, Config{Gate: c.g, MaxRunning: 4 * slots})
 		ss := s.NewSession()
 		for i := range 20_000 {
-			ss.Add(c.task(fmt.Sprint("other ", i%others), i, time.Duration(90+i%20)*time.Millisecond))
+			ss.Add(c.lastingTask(fmt.Sprint("other ", i%others), i, time.Duration(90+i%20)*time.Millisecond))
 		}
 		for i := range 20 {
 			time.Sleep(time.Second)
 			began := time.Now()
-			ss.Add(c.task("few", i, time.Millisecond))
+			ss.Add(c.lastingTask("few", i, time.Millisecond))
 			for c.count("few") <= i {
 				time.Sleep(time.Millisecond)
 			}
@@ -256,14 +256,14 @@ func TestIllMerchantsDoNotHoldAWellOneUp(t *testing.T) {
 				c := &caller{g: g.Gate, n: map[string]int{}}
 				s := run(t, Config{Gate: g, MaxRunning: 4*slots + 64})
 				ss := s.NewSession()
-				ss.Add(c.task("well", 0, time.Millisecond))
+				ss.Add(c.lastingTask("well", 0, time.Millisecond))
 				time.Sleep(time.Second)
 				if ill {
 					g.SetHold("credentials", gate.Hold{Kind: "credentials", ProbeAt: time.Now().Add(time.Hour)})
 					g.SetHold("brake", gate.Hold{Kind: "brake", ProbeAt: time.Now().Add(time.Hour), Calm: true})
 					for i := range 2000 {
 						for _, id := range []string{"credentials", "brake", "quota", "slow"} {
-							ss.Add(c.task(id, i, 10*time.Second))
+							ss.Add(c.lastingTask(id, i, 10*time.Second))
 						}
 					}
 				}
@@ -271,7 +271,7 @@ func TestIllMerchantsDoNotHoldAWellOneUp(t *testing.T) {
 				for i := 1; i <= 300; i++ {
 					time.Sleep(time.Duration(70+i%60) * time.Millisecond)
 					added := time.Now()
-					task := c.task("well", i, 100*time.Millisecond)
+					task := c.lastingTask("well", i, 100*time.Millisecond)
 					step := task.Step
 					task.Step = func(ctx context.Context, t *Task, grant *gate.Grant) Next {
 						worst = max(worst, time.Since(added)) // one at a time: slots are there for them
