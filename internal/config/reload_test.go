@@ -34,12 +34,13 @@ func TestReload(t *testing.T) {
 	require.Equal(t, []string{"1900000002", "1900000001"}, mchIDs(c), "the old one stays as it is")
 
 	for name, change := range map[string]memory{
-		"a file that is gone":            {"m.yaml": ""},
-		"half a file":                    {"m.yaml": "merchants:\n- mchid: 9\n  cert-ser"},
-		"a default that is nowhere":      {"worker.yaml": "merchants-file: m.yaml\nmchid: 8\n"},
-		"no merchant":                    {"worker.yaml": "rate: 3\n"},
-		"another setting with a fault":   {"worker.yaml": "merchants-file: m.yaml\nrate: fast\n"},
-		"an own topic that is not jobs'": {"m.yaml": files["m.yaml"] + "  \n- {mchid: 8, cert-serial: AB, private-key-file: k, public-key-id: P, public-key-file: p, topic-jobs: reply-outcomes}\n"},
+		"a file that is gone":          {"m.yaml": ""},
+		"half a file":                  {"m.yaml": "merchants:\n- mchid: 9\n  cert-ser"},
+		"a default that is nowhere":    {"worker.yaml": "merchants-file: m.yaml\nmchid: 8\n"},
+		"no merchant":                  {"worker.yaml": "rate: 3\n"},
+		"another setting with a fault": {"worker.yaml": "merchants-file: m.yaml\nrate: fast\n"},
+		"an own topic that is not jobs'": {"m.yaml": files["m.yaml"] + "\n- {mchid: 8, cert-serial: AB, private-key-file: k, " +
+			"public-key-id: P, public-key-file: p, topic-jobs: reply-outcomes}\n"},
 	} {
 		before := memory{"m.yaml": files["m.yaml"], "worker.yaml": files["worker.yaml"]}
 		for file, text := range change {

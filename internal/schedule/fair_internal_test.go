@@ -106,7 +106,7 @@ func (f *fairGate) Try(now time.Time, ask gate.Ask) (*gate.Grant, *gate.Denial) 
 		return nil, denial
 	}
 	own := f.s.queues.byID[ask.MchID].calls
-	for _, q := range f.s.queues.heap {
+	for _, q := range f.s.queues.asked.list {
 		if id := q.list.first.MchID; id != ask.MchID && q.calls < own {
 			f.faults.add("merchant %s has %d calls and is started, %s has %d and a task", ask.MchID, own, id, q.calls)
 		}

@@ -13,6 +13,11 @@ import (
 // refused for reasons of their own.
 const scanReady = 32
 
+// recallEvery is, for each merchant that is put off, how long it takes at least from one time that all of
+// them are asked again, because something has changed at the gate, to the next. It is some forty times what
+// asking takes: for a hundred merchants that is a millisecond.
+const recallEvery = 10 * time.Microsecond
+
 // Gate is what the scheduler asks of the gate.
 type Gate interface {
 	Try(now time.Time, ask gate.Ask) (*gate.Grant, *gate.Denial)
@@ -38,6 +43,8 @@ type Scheduler struct {
 	free     list            // ready tasks that need no leave
 	freed    int             // of the steps at work, those without leave
 	ungated  map[string]bool // merchants whose tasks need no leave
+	recall   bool            // something has changed since those that are put off were asked
+	recalled time.Time       // when they were asked
 	parked   taskHeap
 	expiring taskHeap
 	counts   Counts
@@ -78,16 +85,18 @@ func (s *Scheduler) LastBeat() time.Time { return time.Unix(0, s.beat.Load()) }
 func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for {
+	for changed := false; ; {
 		now := time.Now()
 		s.beat.Store(now.UnixNano())
-		wait := s.dispatch(now)
+		wait := s.dispatch(now, changed)
 		timer.Reset(wait)
+		changed = false
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
 		case <-s.gate.Changed():
+			changed = true
 		case <-timer.C:
 		}
 	}
@@ -101,9 +110,11 @@ func (s *Scheduler) poke() {
 }
 
 // dispatch starts all that may run now, and returns how long until it is worth looking again.
-func (s *Scheduler) dispatch(now time.Time) time.Duration {
+// changed says that something has changed at the gate.
+func (s *Scheduler) dispatch(now time.Time, changed bool) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.recall = s.recall || changed
 	wait := min(s.unpark(now), s.expire(now))
 	for s.free.n > 0 && s.counts.Running < s.maxRunning && s.freed < s.maxFreed() {
 		s.start(s.free.first, nil)
@@ -161,7 +172,7 @@ func (s *Scheduler) maxFreed() int { return max(1, s.maxRunning-s.maxRunning/4) 
 // admit asks the gate for the ready tasks, one at a time, each time of the merchant that has the fewest
 // calls.
 func (s *Scheduler) admit(now time.Time) time.Duration {
-	wait := idle
+	wait := s.askAgain(now)
 	var denied []*queue
 	defer func() {
 		for _, q := range denied {
@@ -173,35 +184,65 @@ func (s *Scheduler) admit(now time.Time) time.Duration {
 		if q == nil {
 			return wait
 		}
-		started, w, full := s.admitOne(now, q)
-		wait = min(wait, w)
-		if full {
-			return wait
-		}
-		if !started {
+		switch a := s.admitOne(now, q); {
+		case a.started:
+		case a.full:
+			return min(wait, a.wait)
+		case a.later:
+			s.queues.putOff(q, now.Add(a.wait), a.narrow)
+			wait = min(wait, a.wait)
+		default:
 			s.queues.aside(q)
 			denied = append(denied, q)
+			wait = min(wait, a.wait)
 		}
 	}
 	return wait
 }
 
-func (s *Scheduler) admitOne(now time.Time, q *queue) (started bool, wait time.Duration, full bool) {
-	wait = idle
-	for i, t := 0, q.list.first; t != nil && i < scanReady; i, t = i+1, t.readyPlace.next {
+// askAgain makes the queues ones to ask that were put off until now, or all where something has changed
+// that may let them go sooner. It returns how long until it is to be called again.
+func (s *Scheduler) askAgain(now time.Time) time.Duration {
+	wait := s.queues.due(now)
+	if !s.recall {
+		return wait
+	}
+	if next := s.recalled.Add(time.Duration(len(s.queues.later.list)) * recallEvery).Sub(now); next > 0 {
+		return min(wait, next)
+	}
+	s.recall, s.recalled = false, now
+	s.queues.recall()
+	return idle
+}
+
+// admission is what asking for a merchant's tasks came to.
+type admission struct {
+	started bool
+	full    bool // nobody else would be let through either
+	// later says that no task may go before wait, but narrow that another than those that are ready may.
+	later, narrow bool
+	wait          time.Duration
+}
+
+func (s *Scheduler) admitOne(now time.Time, q *queue) admission {
+	a := admission{wait: idle, later: true, narrow: true}
+	i, t := 0, q.list.first
+	for ; t != nil && i < scanReady; i, t = i+1, t.readyPlace.next {
 		grant, denial := s.gate.Try(now, gate.Ask{MchID: t.MchID, Lane: t.Lane})
 		if grant != nil {
 			s.start(t, grant)
-			return true, wait, false
+			return admission{started: true}
 		}
 		if denial.Wait > 0 {
-			wait = min(wait, denial.Wait)
+			a.wait = min(a.wait, denial.Wait)
 		}
+		a.later = a.later && denial.Wait > 0
 		if denial.Everyone {
-			return false, wait, denial.Full
+			a.full, a.narrow = denial.Full, false
+			return a
 		}
 	}
-	return false, wait, false
+	return a
 }
 
 // SetGated says whether the tasks of a merchant need the gate's leave, as they do unless this says

@@ -91,7 +91,7 @@ func requireEmpty(t *testing.T, ss *Session) {
 	for id, q := range s.queues.byID {
 		left["ready of merchant "+id], left["calls of merchant "+id] = q.n, q.calls
 	}
-	left["merchants that are asked"] = len(s.queues.heap)
+	left["merchants that are asked"], left["and put off"] = len(s.queues.asked.list), len(s.queues.later.list)
 	for what, n := range left {
 		require.Zero(t, n, "%s left behind after Drain", what)
 	}
