@@ -71,7 +71,7 @@ func askArgs(a *pace.Ask) []any {
 	return []any{
 		a.Epoch, a.Counts.Accepted, a.Counts.Refused, a.Counts.Row, a.Counts.Through, a.Counts.Held, decimal(rate),
 		a.Want, decimal(a.Ceiling), pace.Tick.Microseconds(), pace.Horizon.Microseconds(), pace.HorizonPermits,
-		pace.ClosedRow, pace.ForgetAfter.Milliseconds(),
+		pace.HorizonAtMost.Microseconds(), pace.ClosedRow, pace.ForgetAfter.Milliseconds(),
 	}
 }
 

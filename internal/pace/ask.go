@@ -9,6 +9,10 @@ const (
 	// A worker asks for the permits of so long at once, and reports refusals as often where there is no
 	// limit yet.
 	batchOf = 100 * time.Millisecond
+	// A worker that is granted nothing, for many others want permits, too, waits for twice this, and for
+	// twice as long each time up to maxEmpty times.
+	emptyWait = 50 * time.Millisecond
+	maxEmpty  = 4
 	// reportEvery is how often answers are reported that no asking for permits takes along.
 	reportEvery = 200 * time.Millisecond
 	// lookEvery is how often a worker looks whether others have found a limit where it has none.
@@ -26,14 +30,16 @@ func (p *Pacer) needs(now time.Time) bool {
 	since := now.Sub(p.asked)
 	answers := p.counts.Through + p.counts.Refused
 	switch {
+	case now.Before(p.retryAt):
+		return false
+	case p.counts.Row >= closedRow:
+		return true
 	case !p.known:
-		return p.wanted && !now.Before(p.notYet)
+		return p.wanted
 	case p.limit == 0:
 		return p.counts.Refused > 0 && since >= batchOf || answers > 0 && since >= lookEvery
-	case p.counts.Row >= closedRow, p.short(now):
-		return !now.Before(p.notYet) || p.counts.Row >= closedRow
 	}
-	return answers > 0 && since >= reportEvery
+	return p.short(now) || answers > 0 && since >= reportEvery
 }
 
 // short says that permits are to be asked for.
@@ -65,8 +71,9 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 	defer p.mu.Unlock()
 	p.asking = false
 	if err != nil {
-		p.notYet = now.Add(askAgain)
+		p.retryAt = now.Add(askAgain)
 		p.wanted = p.wanted || a.Want > 0
+		p.counts.before(a.Counts)
 		return
 	}
 	p.known = true
@@ -76,7 +83,11 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 	}
 	p.size(now, s.Limit)
 	p.got = s.Permits
-	if s.Permits > 0 {
+	if s.Permits == 0 {
+		p.empty = min(p.empty+1, maxEmpty)
+		s.Wait = max(s.Wait, emptyWait<<p.empty)
+	} else {
+		p.empty = 0
 		p.batches = append(p.batches, batch{next: p.asked.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
 	}
 	if s.Wait > 0 {

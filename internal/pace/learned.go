@@ -1,7 +1,6 @@
 package pace
 
 import (
-	"encoding/json"
 	"math"
 	"time"
 )
@@ -50,7 +49,7 @@ type Learned struct {
 	CutAnswers float64 `json:"cut_answers,omitempty"`
 	CutRefused float64 `json:"cut_refused,omitempty"`
 	// AllAnswers and AllRefused are those since the last cut, and LateAnswers and LateRefused those of the
-	// cuts before, each counting half as much as the next.
+	// cuts before, each counting less than the next.
 	AllAnswers  float64 `json:"all_answers,omitempty"`
 	AllRefused  float64 `json:"all_refused,omitempty"`
 	LateAnswers float64 `json:"late_answers,omitempty"`
@@ -84,71 +83,26 @@ type Counts struct {
 	Elapsed time.Duration
 }
 
+// before puts counts in front of c.
+func (c *Counts) before(earlier Counts) {
+	if c.Accepted == 0 {
+		c.Row += earlier.Row
+	}
+	c.Accepted += earlier.Accepted
+	c.Refused += earlier.Refused
+	c.Through += earlier.Through
+	c.Held = c.Held || earlier.Held
+}
+
 const (
 	fastest = 20_000.0 // calls/s; faster is no limit
-	slowest = 1.0 / 60 // calls/s
+	slowest = 0.1      // calls/s; a slower quota shows in closings
 
-	// idleSeconds is the longest time between two counts that is not idle time, where a call does not
-	// take longer than half of it.
+	// idleSeconds is how long there may be no news before the time counts as idle, where a call may start
+	// at least twice in it.
 	idleSeconds = 10.0
 	// longestPast is how many seconds an opening looks back at the most.
 	longestPast = 120.0
-
-	// closedRow refusals in a row close. The gap between probes then grows by probeGrowth each, from the
-	// limit's or firstProbe to lastProbe, in seconds.
-	closedRow   = 5
-	chance      = 1e-4
-	firstProbe  = 0.02
-	lastProbe   = 5.0
-	probeGrowth = 1.15
-	// openTo is the share of what was let through that is tried after an opening. Where the closing took
-	// less than shortShut seconds, the pace before it was nearly right.
-	openTo    = 0.98
-	shortShut = 2.0
-	// What was let through tells about the quota only after so many seconds and calls.
-	sureSeconds = 1.0
-	sureCalls   = 10.0
-	// longestSpan is the longest window, in seconds, that is allowed for between two rises. Each rise
-	// and closing makes it less by spanFades.
-	longestSpan  = 30.0
-	spanFades    = 0.8
-	longestFades = 0.95
-
-	// tolerated is the share of refusals, beside twice the noise, that is no reason to be slower, and
-	// cutAt the excess that is one.
-	tolerated = 0.01
-	cutAt     = 2.0
-	cutTo     = 0.98
-	goodTo    = 0.99
-	nearGood  = 1.1
-	// fewest answers are what a share is taken of, so that a handful of refusals is no large cut.
-	fewest = 20.0
-	// cutRow refusals in a row at a cut mean that a quota is used up, not that calls are a little too fast.
-	cutRow = 3
-	// Cuts are in a row where the limit has not come back to cutAgain of the first one's in between, nor
-	// cleanAnswers have come without a refusal right after one. More than so many are useless where the share of refusals is not below uselessShare of what it was before,
-	// and not above noiseAtMost.
-	cutAgain     = 0.97
-	cleanAnswers = 100.0
-	uselessCuts  = 3
-	uselessTo    = 0.8
-	uselessShare = 0.7
-	noiseAtMost  = 0.4
-	noiseFades   = 0.75
-
-	// riseBy is the first rise, the second is twice that, and so on up to riseAtMost. One needs so many
-	// seconds and calls, twice the calls where the mark is sure. Where the mark is not known or has been
-	// passed by beyond, a rise needs only fastCalls and is larger by so many doublings as fastRises.
-	riseBy      = 0.005
-	triedShare  = 0.75
-	riseAtMost  = 0.5
-	riseSeconds = 1.0
-	riseCalls   = 20.0
-	fastCalls   = 5.0
-	fastRises   = 3
-	beyond      = 1.05
-	// markOver is how far above the new limit the quota may be thought to be, at the most.
-	markOver = 1.3
 )
 
 // Next returns what is known after the answers in c.
@@ -178,14 +132,6 @@ func (l Learned) Next(c Counts) Learned {
 	return l
 }
 
-// closing is how many refusals in a row are no chance.
-func (l *Learned) closing() float64 {
-	if l.Noise == 0 {
-		return closedRow
-	}
-	return max(closedRow, math.Log(chance)/math.Log(l.Noise))
-}
-
 // pass counts the time and what it let through, and returns the time in seconds.
 func (l *Learned) pass(c Counts) float64 {
 	seconds := c.Elapsed.Seconds()
@@ -206,87 +152,6 @@ func (l *Learned) pass(c Counts) float64 {
 	return seconds
 }
 
-// close stops all but probes.
-func (l Learned) close() Learned {
-	gap := firstProbe
-	if l.Limit > 0 {
-		gap = min(lastProbe, max(gap, 1/l.Limit))
-	}
-	good := l.Good
-	l.Mark, l.Cuts, l.Shut = l.Limit, 0, 0
-	l.Closed = true
-	l = l.begin(1 / gap)
-	l.Good = good
-	return l
-}
-
-// open goes on at the rate of what was let through since the opening before.
-func (l Learned) open() Learned {
-	// The API opened somewhere between the last two probes.
-	limit := openTo * l.Through / max(l.Seconds-0.5/l.Limit, 0.1)
-	// Where all closings have been short, and now there is a long one, it is hardly for the pace.
-	long := l.Shut >= shortShut
-	l.Storm = long && !l.Storm && l.Best > 0 && l.Longest < shortShut
-	switch {
-	case l.Storm:
-		limit = max(limit, cutTo*l.Best)
-	case long:
-	default:
-		limit = max(limit, cutTo*l.Good)
-	}
-	if l.Mark > 0 {
-		limit = min(limit, cutTo*l.Mark)
-	}
-	l.Mark = 0
-	if l.Seconds >= sureSeconds && l.Through >= sureCalls {
-		l.Mark = markOver * limit
-	}
-	if !l.Storm {
-		l.Span = min(longestSpan, max(l.Shut, spanFades*l.Span))
-		l.Longest = max(l.Shut, longestFades*l.Longest)
-	}
-	l.Closed, l.Seconds, l.Through = false, 0, 0
-	return l.begin(limit)
-}
-
-// cut goes down by the share of refusals; where there was no limit, to what was accepted of late.
-func (l Learned) cut(rate float64) Learned {
-	if l.Limit == 0 {
-		return l.begin(cutTo * rate)
-	}
-	if l.Cuts == 0 || l.Limit > cutAgain*l.CutFrom {
-		l.Cuts, l.CutFrom, l.CutAnswers, l.CutRefused = 0, l.Limit, 0, 0
-		l.LateAnswers, l.LateRefused = 0, 0
-	}
-	l.Cuts++
-	if l.useless() {
-		l.Noise, l.Cuts = (l.AllRefused+l.LateRefused)/(l.AllAnswers+l.LateAnswers), 0
-		return l.begin(l.CutFrom)
-	}
-	l.Noise /= 2
-	of := max(fewest, l.Answers)
-	if l.Cuts == 1 {
-		of = max(of, l.Limit) // it may be the end of a second's quota
-	}
-	limit := cutTo * (1 - l.Refused/of) * l.Limit
-	if l.Row >= cutRow {
-		limit = max(cutTo*l.Through/max(l.Seconds, 1), l.Limit/2)
-	}
-	limit = min(max(limit, goodTo*l.Good), cutTo*l.Limit)
-	l.Sure = l.Good > 0 && l.Limit < nearGood*l.Good
-	l.Mark = min(l.Limit, markOver*limit)
-	return l.begin(limit)
-}
-
-// useless says that the cuts in a row have not made the share of refusals less.
-func (l *Learned) useless() bool {
-	answers := l.AllAnswers + l.LateAnswers
-	share := (l.AllRefused + l.LateRefused) / max(1, answers)
-	before := l.CutRefused / max(1, l.CutAnswers)
-	return l.Cuts > uselessCuts && l.Limit < uselessTo*(1-before)*l.CutFrom &&
-		answers >= fewest && share < noiseAtMost && share > uselessShare*before
-}
-
 // begin starts a new epoch at limit.
 func (l Learned) begin(limit float64) Learned {
 	l.Limit = min(fastest, max(slowest, limit))
@@ -294,88 +159,9 @@ func (l Learned) begin(limit float64) Learned {
 	l.Excess, l.Answers, l.Refused = 0, 0, 0
 	l.CutAnswers += l.AllAnswers
 	l.CutRefused += l.AllRefused
-	l.LateAnswers = l.LateAnswers/2 + l.AllAnswers
-	l.LateRefused = l.LateRefused/2 + l.AllRefused
+	l.LateAnswers = lateFades*l.LateAnswers + l.AllAnswers
+	l.LateRefused = lateFades*l.LateRefused + l.AllRefused
 	l.AllAnswers, l.AllRefused = 0, 0
 	l.Good, l.Rises, l.Held, l.HeldAnswers, l.HeldRefused = 0, 0, 0, 0, 0
-	return l
-}
-
-// weigh keeps the excess of refusals.
-func (l *Learned) weigh(c Counts) {
-	n, refused := float64(c.Accepted+c.Refused), float64(c.Refused)
-	l.Excess += refused - (2*l.Noise+tolerated)*n
-	l.Answers += n
-	l.Refused += refused
-	l.AllAnswers += n
-	l.AllRefused += refused
-	if l.AllRefused == 0 && l.AllAnswers >= cleanAnswers {
-		l.Cuts = 0 // they have helped
-	}
-	if l.Excess <= 0 {
-		l.Excess, l.Answers, l.Refused = 0, 0, 0
-	}
-}
-
-// hold counts how long the limit has held calls back, and rises in the end.
-func (l *Learned) hold(c Counts, seconds float64) {
-	l.HeldAnswers += float64(c.Accepted + c.Refused)
-	l.HeldRefused += float64(c.Refused)
-	if !c.Held {
-		return
-	}
-	l.Held += seconds
-	calls, rises := riseCalls, l.Rises
-	if l.Sure {
-		calls *= 2
-	}
-	switch {
-	case l.Mark == 0:
-		calls, rises = fastCalls, rises+fastRises
-	case l.Limit > beyond*l.Mark:
-		calls = fastCalls
-	}
-	if l.Held >= riseSeconds+2*l.Span+calls/l.Limit {
-		l.rise(rises)
-	}
-}
-
-// rise goes up, where the limit was really tried meanwhile, and hardly any calls were refused.
-func (l *Learned) rise(doublings int) {
-	share := l.HeldRefused / max(1, l.HeldAnswers)
-	if share < l.Noise {
-		l.Noise = noiseFades*l.Noise + (1-noiseFades)*share
-	}
-	tried := l.HeldAnswers >= triedShare*l.Limit*l.Held
-	if tried && share <= 2*l.Noise+tolerated {
-		l.Good, l.Best = l.Limit, l.Limit
-		l.Limit *= 1 + min(riseAtMost, riseBy*math.Pow(2, float64(doublings)))
-		l.Rises++
-		l.Span *= spanFades
-	}
-	l.Held, l.HeldAnswers, l.HeldRefused = 0, 0, 0
-	if l.Limit > fastest {
-		*l = Learned{Epoch: l.Epoch + 1}
-	}
-}
-
-// Encode returns what Decode reads.
-func (l Learned) Encode() []byte {
-	text, err := json.Marshal(l)
-	if err != nil { // a number that is none, which the arithmetic above cannot make
-		return nil
-	}
-	return text
-}
-
-// Decode reads what Encode returned. What cannot be read is nothing learned; the epoch goes on.
-func Decode(text []byte, epoch uint64) Learned {
-	var l Learned
-	if len(text) == 0 {
-		return Learned{Epoch: epoch}
-	}
-	if err := json.Unmarshal(text, &l); err != nil || l.Epoch != epoch {
-		return Learned{Epoch: epoch + 1}
-	}
 	return l
 }

@@ -92,7 +92,7 @@ func (s *shared) due(now time.Time) *Due {
 
 func (s *shared) grant(now time.Time, want int, to *Share) {
 	to.Every = time.Duration(float64(time.Second) / to.Limit)
-	horizon := max(Horizon, HorizonPermits*to.Every)
+	horizon := Ahead(to.Every)
 	if s.free.Before(now) {
 		s.free = now
 	}

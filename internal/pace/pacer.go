@@ -21,18 +21,20 @@ type Pacer struct {
 	ceiling float64
 	news    func(*Pacer) // called when Ask has something to ask
 
-	mu     sync.Mutex
-	known  bool // whether the Store has ever answered
-	limit  float64
-	epoch  uint64
-	asking bool      // an Ask is out
-	asked  time.Time // when the last one went
-	notYet time.Time // before it, asking for permits is of no use
+	mu      sync.Mutex
+	known   bool // whether the Store has ever answered
+	limit   float64
+	epoch   uint64
+	asking  bool      // an Ask is out
+	asked   time.Time // when the last one went
+	notYet  time.Time // before it, asking for permits is of no use
+	retryAt time.Time // after a failure
 
 	batches []batch // of permits in hand, the oldest first
 	want    int     // permits to ask for next
 	sized   time.Time
 	got     int  // granted last
+	empty   int  // times in a row that none was granted
 	lost    int  // of those in hand that were not used in time
 	wanted  bool // somebody wanted a permit since the last were asked for
 
@@ -71,15 +73,15 @@ func (p *Pacer) Take(now time.Time) (epoch uint64, wait time.Duration) {
 	switch {
 	case now.Before(p.pause.until):
 		return 0, p.pause.until.Sub(now)
+	case p.counts.Row >= closedRow: // what follows from that is not known yet
+		p.wanted = true
+		return 0, askAgain
 	case p.known && p.limit == 0:
 		return p.epoch, 0
 	}
-	if p.counts.Row >= closedRow { // what follows from that is not known yet
-		p.wanted = true
-		return 0, askAgain
-	}
 	p.expire(now)
 	if len(p.batches) > 0 && !now.Before(p.batches[0].next) {
+		p.wanted = false
 		return p.use(), 0
 	}
 	p.wanted = true

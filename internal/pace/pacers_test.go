@@ -51,35 +51,44 @@ func (r *remote) asks() int {
 	return r.asked
 }
 
-// node is a worker's paces, and a dispatcher that is woken.
+// node is a worker's paces, and those who wait to call.
 type node struct {
 	paces *pace.Pacers
-	woken chan struct{}
+
+	mu    sync.Mutex
+	woken chan struct{} // closed by the next wake
 }
 
 func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, ceiling float64) *node {
-	n := &node{woken: make(chan struct{}, 1)}
+	n := &node{woken: make(chan struct{})}
 	n.paces = pace.NewPacers(store, ceiling, func() {
-		select {
-		case n.woken <- struct{}{}:
-		default:
-		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		close(n.woken)
+		n.woken = make(chan struct{})
 	})
 	running.Go(func() { n.paces.Run(ctx) })
 	return n
+}
+
+func (n *node) wake() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.woken
 }
 
 // work makes calls of a merchant until ctx ends, each answered at once by the quota.
 func (n *node) work(ctx context.Context, mchid string, take func() bool) {
 	p := n.paces.Of(mchid)
 	for ctx.Err() == nil {
+		woken := n.wake()
 		epoch, wait := p.Take(time.Now())
 		if wait == 0 {
 			p.Answer(time.Now(), time.Now(), epoch, !take(), 0)
-			wait = time.Millisecond // what a call takes
+			wait, woken = time.Millisecond, nil // what a call takes
 		}
 		select {
-		case <-n.woken:
+		case <-woken:
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}

@@ -32,6 +32,7 @@ type simulation struct {
 	answers    tally
 	calls      []time.Time // where they are kept
 	keep       bool
+	questions  int // to the store
 }
 
 // worker makes calls as its limiter lets it.
@@ -41,9 +42,9 @@ type worker struct {
 	limiter limiter
 	free    int       // slots
 	next    time.Time // when it looks again
-	demand  float64   // jobs/s; 0 is a backlog that never ends
-	jobs    float64
-	since   time.Time
+	demand  float64   // jobs/s, at random moments; 0 is a backlog that never ends
+	jobs    int       // that wait
+	nextJob time.Time // when one more comes
 }
 
 type tally struct{ accepted, refused int }
@@ -117,13 +118,18 @@ func (w *worker) hasJob() bool {
 	if w.demand == 0 {
 		return true
 	}
-	w.jobs = min(1000, w.jobs+w.now.Sub(w.since).Seconds()*w.demand)
-	w.since = w.now
-	if w.jobs < 1 {
-		w.again(time.Duration((1 - w.jobs) / w.demand * float64(time.Second)))
-		return false
+	for !w.nextJob.After(w.now) {
+		if w.nextJob.IsZero() {
+			w.nextJob = w.now
+		} else {
+			w.jobs++
+		}
+		w.nextJob = w.nextJob.Add(w.about(time.Nanosecond, time.Duration(float64(time.Second)/w.demand)))
 	}
-	return true
+	if w.jobs == 0 {
+		w.again(w.nextJob.Sub(w.now))
+	}
+	return w.jobs > 0
 }
 
 // call reaches the API soon, and is answered later.
@@ -170,11 +176,13 @@ func (w *worker) sync() {
 	if !ok {
 		return
 	}
+	w.questions++
 	w.after(w.about(0, time.Millisecond), func() {
 		shares, _ := w.store.SharePaces(nil, []pace.Ask{a}) //nolint:staticcheck // the memory asks nobody
 		w.after(w.about(0, time.Millisecond), func() {
 			p.Told(w.now, a, shares[0], nil)
 			if d := shares[0].Due; d != nil {
+				w.questions++
 				l := d.Lesson(a.MchID)
 				if w.store.LearnPaces(nil, []pace.Lesson{l})[0] == nil { //nolint:staticcheck // the memory asks nobody
 					p.Learned(&l)

@@ -72,11 +72,18 @@ var ErrOutdated = errors.New("another worker has worked out the pace")
 const (
 	// Tick is how often the next limit is worked out at the most, save where refusals come in a row.
 	Tick = 100 * time.Millisecond
-	// Permits are granted for so long ahead, and for HorizonPermits of them.
+	// Permits are granted for so long ahead, or for as many as HorizonPermits in HorizonAtMost, so that of
+	// many workers that wait for a slow pace each has its place. Two are always granted ahead.
 	Horizon        = 200 * time.Millisecond
-	HorizonPermits = 2
+	HorizonAtMost  = 5 * time.Second
+	HorizonPermits = 10
 	// ForgetAfter is how long what was learned outlives its last use.
 	ForgetAfter = time.Hour
 	// ClosedRow is how many refusals in a row are worked out at once.
 	ClosedRow = closedRow
 )
+
+// Ahead is how long ahead permits are granted that come every so often.
+func Ahead(every time.Duration) time.Duration {
+	return max(Horizon, min(HorizonPermits*every, HorizonAtMost), 2*every)
+}

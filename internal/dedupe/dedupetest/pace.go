@@ -136,8 +136,12 @@ func testPaceOdd(t *testing.T, e env) {
 	require.LessOrEqual(t, s.Wait, 200*time.Second)
 
 	for _, a := range []pace.Ask{
-		{MchID: ""}, {MchID: "1", Want: -1}, {MchID: "1", Ceiling: -1}, {MchID: "1", Ceiling: math.NaN()},
-		{MchID: "1", Ceiling: math.Inf(1)}, {MchID: "1", Ceiling: 2e6},
+		{MchID: ""},
+		{MchID: "1", Want: -1},
+		{MchID: "1", Ceiling: -1},
+		{MchID: "1", Ceiling: math.NaN()},
+		{MchID: "1", Ceiling: math.Inf(1)},
+		{MchID: "1", Ceiling: 2e6},
 	} {
 		_, errs := e.SharePaces(t.Context(), []pace.Ask{{MchID: "3"}, a})
 		require.NoError(t, errs[0])

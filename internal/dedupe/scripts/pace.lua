@@ -3,8 +3,8 @@
 -- ARGV  1 the epoch that the caller knows; answers to its calls: 2 accepted  3 refused  4 refused in a row
 --       5 accepted, of any epoch  6 whether calls had to wait  7 accepted per second, where there is no limit
 --       8 permits wanted  9 ceiling, calls/s or 0
---       10 microseconds between two lessons  11 microseconds to grant ahead  12 permits to grant ahead
---       13 refusals in a row that are a lesson at once  14 retention, ms
+--       10 microseconds between two lessons  11 microseconds to grant ahead, or 12 so many permits, if they
+--       are no more than 13 microseconds  14 refusals in a row that are a lesson at once  15 retention, ms
 -- Answers { epoch, limit, permits, first and every and wait in microseconds, whether a lesson is due,
 --   and then version, learned, accepted, refused, row, through, held, rate, elapsed in microseconds }.
 -- The hash: v version, e epoch, m limit, s learned (all by a lesson); a, r, w, t, h, q counts since then;
@@ -35,7 +35,7 @@ if tonumber(ARGV[1]) == epoch then
 end
 
 local lesson = '0'
-if accepted + refused + through + held > 0 and (now >= due or due > now + ARGV[10] or row >= tonumber(ARGV[13])) then
+if accepted + refused + through + held > 0 and (now >= due or due > now + ARGV[10] or row >= tonumber(ARGV[14])) then
   lesson, due = '1', now + ARGV[10]
 end
 
@@ -47,7 +47,7 @@ end
 local permits, first, every, wait = 0, 0, 0, 0
 if pace > 0 and want > 0 then
   every = 1e6 / pace
-  local ahead = math.max(tonumber(ARGV[11]), ARGV[12] * every)
+  local ahead = math.max(tonumber(ARGV[11]), math.min(ARGV[12] * every, tonumber(ARGV[13])), 2 * every)
   -- Not behind, and not further ahead than is ever granted, save what one permit takes: the clock may
   -- have been set back.
   free = math.min(math.max(free, now), now + ahead + every)
@@ -61,7 +61,7 @@ end
 
 redis.call('HSET', KEYS[1], 'a', whole(accepted), 'r', whole(refused), 'w', whole(row), 't', whole(through),
   'h', whole(held), 'q', string.format('%.9g', rate), 'f', whole(free), 'c', whole(since), 'd', whole(due))
-redis.call('PEXPIRE', KEYS[1], ARGV[14])
+redis.call('PEXPIRE', KEYS[1], ARGV[15])
 return { whole(epoch), string.format('%.9g', pace), whole(permits), whole(first), whole(every), whole(wait),
   lesson, whole(number(1)), raw[4] or '', whole(accepted), whole(refused), whole(row), whole(through),
   whole(held), string.format('%.9g', rate), whole(now - since) }
