@@ -11,14 +11,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"replyworker/bench/peers"
+	"replyworker/internal/wxsim"
 )
 
 // ordered are the peers that promise order among the jobs of a complaint.
 var ordered = []string{"watermill", "parallelconsumer"}
 
 // TestPeerDoesTheWork has each peer do 200 jobs: one signed call and one outcome each. Then a job that the API
-// refuses, one that fails twice before it succeeds, one that fails however often it is sent, and one that
-// cannot be read. At last it is stopped, and finds on its return that nothing is left to do.
+// refuses, one that fails twice before it succeeds, one that fails however often it is sent, one whose answer
+// is signed wrong once, and one that cannot be read. At last it is stopped, and finds on its return that nothing is left to do.
 func TestPeerDoesTheWork(t *testing.T) {
 	for _, name := range peers.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -37,8 +38,8 @@ func TestPeerDoesTheWork(t *testing.T) {
 			s.stop()
 			calls := s.sim.Stats().Calls
 			s.start(name)
-			s.produce(jobsFrom(count+4, count+5, complaints)...)
-			s.await(count+5, patience)
+			s.produce(jobsFrom(count+5, count+6, complaints)...)
+			s.await(count+6, patience)
 			require.Equal(t, calls+1, s.sim.Stats().Calls, "what was finished before the stop is not sent again")
 			s.stop()
 		})
@@ -63,14 +64,16 @@ func (s *stage) requireAllSucceeded(count int) {
 	}
 }
 
-// failures sends four jobs that do not succeed at once, numbered from first.
+// failures sends five jobs that do not succeed at once, numbered from first.
 func (s *stage) failures(first int) {
-	jobs := jobsFrom(first, first+3, 1_000) // complaints of their own
-	for i, fault := range []struct{ status, count int }{
-		{http.StatusBadRequest, 0}, {http.StatusInternalServerError, 2}, {http.StatusInternalServerError, 0},
+	jobs := jobsFrom(first, first+4, 1_000) // complaints of their own
+	for i, f := range []wxsim.Fault{
+		{Kind: wxsim.KindStatus, Status: http.StatusBadRequest},
+		{Kind: wxsim.KindStatus, Status: http.StatusInternalServerError, Count: 2},
+		{Kind: wxsim.KindStatus, Status: http.StatusInternalServerError},
+		{Kind: wxsim.KindWrongSignature, Count: 1},
 	} {
-		f := refuse(jobs[i].id, fault.status, 0)
-		f.Count = fault.count
+		f.IdempotentID = jobs[i].id
 		require.NoError(s.t, s.sim.Add(f))
 	}
 	before := s.sim.Stats().Calls
@@ -78,7 +81,7 @@ func (s *stage) failures(first int) {
 	broken := jobs[0].record(s.settings.Topic)
 	broken.Value = []byte(`{"complaint_id":`)
 	require.NoError(s.t, s.client.ProduceSync(s.t.Context(), broken).FirstErr())
-	s.await(first+4, patience) // that of the broken job has no id
+	s.await(first+5, patience) // that of the broken job has no id
 
 	_, byID := s.outcomes.read()
 	require.Equal(s.t, "failed", byID[jobs[0].id].Status)
@@ -87,8 +90,9 @@ func (s *stage) failures(first int) {
 	require.NotEmpty(s.t, byID[jobs[1].id].LogID)
 	require.Equal(s.t, "failed", byID[jobs[2].id].Status)
 	require.Contains(s.t, byID[jobs[2].id].ErrorMessage, "HTTP 500")
+	require.Equal(s.t, "succeeded", byID[jobs[3].id].Status)
 	require.Equal(s.t, "failed", byID[""].Status)
-	require.EqualValues(s.t, 1+3+3, s.sim.Stats().Calls-before, "a refused job is sent once, others three times")
+	require.EqualValues(s.t, 1+3+3+2, s.sim.Stats().Calls-before, "a refused job is sent once, others until they succeed or have three")
 	require.EqualValues(s.t, 3, s.records(s.settings.Dead))
 }
 

@@ -55,12 +55,18 @@ type outcome struct {
 
 func newStage(t *testing.T, name string) *stage {
 	t.Helper()
+	return newStageOf(t, name, partitions)
+}
+
+// newStageOf is newStage with so many partitions.
+func newStageOf(t *testing.T, name string, partitions int32) *stage {
+	t.Helper()
 	if os.Getenv("TEST_SERVERS") == "" {
 		t.Skip("it needs real servers: bench/peers/smoke starts them and runs it")
 	}
 	require.NoError(t, peers.Build(t.Context(), ".", name))
 	s := &stage{t: t, log: &tail{}}
-	s.connect(name)
+	s.connect(name, partitions)
 	s.startAPI()
 	s.outcomes = follow(t, s.settings.Brokers, s.settings.Outcomes)
 	t.Cleanup(func() {
@@ -72,7 +78,7 @@ func newStage(t *testing.T, name string) *stage {
 }
 
 // connect makes the topics.
-func (s *stage) connect(name string) {
+func (s *stage) connect(name string, partitions int32) {
 	lines, err := servers.ReadSettings(os.Getenv("TEST_SERVERS"))
 	require.NoError(s.t, err)
 	given := map[string]string{}
@@ -272,14 +278,4 @@ func (l *tail) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.kept.String()
-}
-
-// refuse makes the API answer a job with a status from now on, for so long.
-func refuse(id string, status int, during time.Duration) wxsim.Fault {
-	return wxsim.Fault{Kind: wxsim.KindStatus, IdempotentID: id, Status: status, For: during}
-}
-
-// slow makes every call of the API take so long.
-func slow(latency time.Duration) wxsim.Fault {
-	return wxsim.Fault{Kind: wxsim.KindLatency, Delay: latency}
 }
