@@ -63,7 +63,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, h := range state.Hosts {
 		gauge(descBreaker, boolValue(h.Open), h.Host.String())
 	}
+	all := *c.merchants.Load()
 	for _, m := range state.Merchants {
+		if _, configured := all[m.MchID]; !configured {
+			continue // a call of one that is gone has just come back
+		}
 		gauge(descPace, m.Pace, m.MchID)
 		for _, kind := range []dedupe.HoldKind{dedupe.HoldCredentials, dedupe.HoldAnswerKey, dedupe.HoldBrake} {
 			gauge(descHold, boolValue(m.Hold != nil && m.Hold.Kind == string(kind)), m.MchID, string(kind))

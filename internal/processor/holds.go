@@ -90,12 +90,12 @@ func (k *keeper) refresh(ctx context.Context) {
 	for id := range newKeys {
 		k.hastenOne(ctx, id)
 	}
-	asked, merchants := time.Now(), k.merchants()
-	held, err := k.store.RenewHolds(ctx, merchants, holdTTL)
+	asked := time.Now()
+	held, err := k.store.RenewHolds(ctx, k.merchants(), holdTTL)
 	if err != nil {
 		return // as it was; a store that does not answer stops everybody anyway
 	}
-	for _, id := range merchants {
+	for _, id := range k.merchants() { // one may be gone meanwhile
 		k.mu.Lock()
 		_, isUnsaved := k.unsaved[id]
 		since := k.began[id]
