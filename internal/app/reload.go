@@ -63,7 +63,8 @@ func newReloader(w *Worker) *reloader {
 			Name: "replyworker_reloads_total", Help: "Changes of merchants and keys that were found in the files, by what became of them.",
 		}, []string{"result"}),
 		refused: f.NewGauge(prometheus.GaugeOpts{
-			Name: "replyworker_reload_refused", Help: "1 while the files of merchants and keys have a fault and what was loaded before is in use.",
+			Name: "replyworker_reload_refused",
+			Help: "1 while the files of merchants and keys have a fault and what was loaded before is in use.",
 		}),
 		loaded: f.NewGauge(prometheus.GaugeOpts{
 			Name: "replyworker_merchants_loaded_timestamp_seconds", Help: "When the merchants and keys that are in use were loaded.",

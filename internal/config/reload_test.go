@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,9 +53,7 @@ func TestReload(t *testing.T) {
 		_, _, err := c.Reload()
 		require.Error(t, err, name)
 		require.NotEmpty(t, faults(err), name)
-		for file, text := range before {
-			files[file] = text
-		}
+		maps.Copy(files, before)
 	}
 }
 

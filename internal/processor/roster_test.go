@@ -167,7 +167,8 @@ func TestARefusalOfOldKeysHoldsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	out, answer := make(chan struct{}), make(chan struct{})
-	k := w.start(fakes{first: time.Hour, retry: retry.Policy{Initial: time.Hour, Max: time.Hour, Attempts: 3},
+	k := w.start(fakes{
+		first: time.Hour, retry: retry.Policy{Initial: time.Hour, Max: time.Hour, Attempts: 3},
 		reply: func(_ context.Context, c call) (wxclient.Answer, error) {
 			if c.attempt > 1 {
 				return w.take(c.id), nil
@@ -175,7 +176,8 @@ func TestARefusalOfOldKeysHoldsNobody(t *testing.T) {
 			close(out)
 			<-answer
 			return wxclient.Answer{}, fault(wxclient.ClassCredentials, 401, "SIGN_ERROR")
-		}})
+		},
+	})
 	d := record("a", "job", nil)
 	k.deliver(d)
 	<-out

@@ -126,7 +126,7 @@ func TestFreeSlotsGoToTheMerchantWithTheFewest(t *testing.T) {
 		var faults notes
 		used := make([]time.Duration, len(lasts))
 		const long = 15 * time.Second
-		synctest.Test(t, func(t *testing.T) {
+		synctest.Test(t, func(*testing.T) {
 			g := &fairGate{Gate: newGate(slots), faults: &faults}
 			g.s = New(Config{Gate: g, MaxRunning: 1000})
 			ctx, cancel := context.WithCancel(context.Background())
