@@ -182,7 +182,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	parts.Go(func() { w.reload.run(ctx) })
 	all := *w.merchants.Load()
 	w.tell(w.log, all, all.ids())
-	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Msg("working")
+	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Str("signing", wxclient.SigningLibrary()).
+		Msg("working")
 	go func() {
 		<-ctx.Done()
 		w.mu.Lock()
