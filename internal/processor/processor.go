@@ -25,7 +25,7 @@ type Claims interface {
 	Park(ctx context.Context, c dedupe.Claimant, p dedupe.Parked) error
 	Complete(ctx context.Context, c dedupe.Claimant, d dedupe.Done) (dedupe.CompleteResult, error)
 	Fail(ctx context.Context, c dedupe.Claimant, f dedupe.Failure) error
-	MarkPublished(ctx context.Context, key dedupe.Key, source string) error
+	NotePublished(key dedupe.Key, source string)
 }
 
 // API makes one call.
