@@ -180,7 +180,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, c := range w.ceilings {
 		parts.Go(func() { c.Run(life) })
 	}
-	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Msg("working")
+	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Str("signing", wxclient.SigningLibrary()).
+		Msg("working")
 	go func() {
 		<-ctx.Done()
 		w.mu.Lock()

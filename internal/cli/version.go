@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"replyworker/internal/wxclient"
 )
 
 func newVersionCommand(s *state) *cobra.Command {
@@ -25,6 +27,7 @@ func newVersionCommand(s *state) *cobra.Command {
 				{"built from", orDash(v.builtFrom())},
 				{"go", v.Go},
 				{"platform", v.Platform},
+				{"signing", v.Signing},
 			}
 			return writeTable(s.stdout, rows)
 		},
@@ -41,6 +44,8 @@ type version struct {
 	Modified bool   `json:"modified"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	// Signing is the library that makes the signatures of calls.
+	Signing string `json:"signing"`
 }
 
 func (v version) builtFrom() string {
@@ -58,7 +63,7 @@ func (v version) builtFrom() string {
 func readVersion(s *state) version {
 	v := version{
 		Name: "replyworker", Version: "unknown",
-		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Signing: wxclient.SigningLibrary(),
 	}
 	info, ok := s.buildInfo()
 	if !ok {

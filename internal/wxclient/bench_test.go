@@ -2,9 +2,13 @@ package wxclient_test
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,12 +42,45 @@ func BenchmarkReplyWithoutRSA(b *testing.B) {
 	}
 }
 
+// BenchmarkSign holds what signs in this build against crypto/rsa. Where they differ (-tags openssl) the two
+// also take turns, so that whatever else the machine does slows down both: that gives the ratio of their
+// medians, which is how many times as fast this build's signer is.
 func BenchmarkSign(b *testing.B) {
-	key := privateKey(b, "merchant_key.pem")
+	goes, ours := crypto.Signer(privateKey(b, "merchant_key.pem")), signer(b, "merchant_key.pem")
 	sum := sha256.Sum256(replyBody)
-	b.ReportAllocs()
-	for b.Loop() {
+	sign := func(b *testing.B, key crypto.Signer) {
+		b.Helper()
 		_, err := key.Sign(nil, sum[:], crypto.SHA256)
 		require.NoError(b, err)
 	}
+	b.Run("crypto-rsa", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sign(b, goes)
+		}
+	})
+	if _, same := ours.(*rsa.PrivateKey); same {
+		return
+	}
+	b.Run(strings.ReplaceAll(wxclient.SigningLibrary(), " ", "-"), func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sign(b, ours)
+		}
+	})
+	b.Run("in-turns", func(b *testing.B) {
+		var took [2][]time.Duration
+		for b.Loop() {
+			for i, key := range []crypto.Signer{goes, ours} {
+				began := time.Now()
+				sign(b, key)
+				took[i] = append(took[i], time.Since(began))
+			}
+		}
+		median := func(all []time.Duration) float64 {
+			slices.Sort(all)
+			return float64(all[len(all)/2])
+		}
+		b.ReportMetric(median(took[0])/median(took[1]), "ratio")
+	})
 }

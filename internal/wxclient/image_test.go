@@ -136,7 +136,7 @@ func upload(t testing.TB, img *wxclient.Image, answerBody string) (sentUpload, w
 // as it came over the wire, is what the signature covers, and says what the part "file" is.
 func TestWhatIsSignedOfAnUploadIsWhatIsSent(t *testing.T) {
 	t.Parallel()
-	public := &newMerchant(t).Key.(*rsa.PrivateKey).PublicKey
+	public := &privateKey(t, "merchant_key.pem").PublicKey
 	rapid.Check(t, func(rt *rapid.T) {
 		name := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{1,140}\.(png|jpg|jpeg|bmp)`)).Draw(rt, "name")
 		content := append(pngImage(t), rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(rt, "tail")...)

@@ -14,8 +14,8 @@ import (
 const minKeyBits = 2048
 
 // ParsePrivateKey reads a merchant's private key (apiclient_key.pem): PEM, PKCS #8 or PKCS #1, RSA of
-// 2048 bits or more, not encrypted. What it returns is safe for concurrent use. Its errors hold
-// nothing of the key.
+// 2048 bits or more, not encrypted. What it returns signs PKCS #1 v1.5 with SHA-256, by the library that
+// [SigningLibrary] names, and is safe for concurrent use. Its errors hold nothing of the key.
 func ParsePrivateKey(data []byte) (crypto.Signer, error) {
 	block, err := onlyBlock(data)
 	if err != nil {
@@ -52,8 +52,7 @@ func ParsePrivateKey(data []byte) (crypto.Signer, error) {
 	if err := checkBits(key.N.BitLen()); err != nil {
 		return nil, err
 	}
-	key.Precompute()
-	return key, nil
+	return newSigner(key)
 }
 
 // ParsePublicKey reads a WeChat Pay key that answers are verified with: PEM, a public key (PKIX or

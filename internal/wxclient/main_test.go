@@ -6,7 +6,9 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -51,12 +53,23 @@ func privatePEM(tb testing.TB, name string) []byte {
 	return bytes.ReplaceAll(readFile(tb, name), []byte("TESTING KEY"), []byte("PRIVATE KEY"))
 }
 
+// privateKey is the key as crypto/rsa has it, whatever signs in this build.
 func privateKey(tb testing.TB, name string) *rsa.PrivateKey {
 	tb.Helper()
-	signer, err := wxclient.ParsePrivateKey(privatePEM(tb, name))
+	block, _ := pem.Decode(privatePEM(tb, name))
+	require.NotNil(tb, block)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	require.NoError(tb, err)
-	key, ok := signer.(*rsa.PrivateKey)
+	key, ok := parsed.(*rsa.PrivateKey)
 	require.True(tb, ok)
+	return key
+}
+
+// signer is the key as the product reads it.
+func signer(tb testing.TB, name string) crypto.Signer {
+	tb.Helper()
+	key, err := wxclient.ParsePrivateKey(privatePEM(tb, name))
+	require.NoError(tb, err)
 	return key
 }
 
@@ -66,7 +79,7 @@ func newMerchant(tb testing.TB) *wxclient.Merchant {
 	return &wxclient.Merchant{
 		MchID:       "1900000001",
 		CertSerial:  "1DDE55AD98ED71D6EDD4A4A16996DE7B47773A8C",
-		Key:         privateKey(tb, "merchant_key.pem"),
+		Key:         signer(tb, "merchant_key.pem"),
 		AnswerKeyID: keyID,
 		AnswerKeys:  map[string]*rsa.PublicKey{keyID: platform, certSerial: platform},
 	}
