@@ -26,7 +26,8 @@ const outcomesLong = `How jobs ended: what stands in the topic of the outcomes. 
 how to ask them questions with DuckDB, ClickHouse and Flink.`
 
 const outcomeFilterHelp = `Filters: an outcome has to have one of the values of each that is given. A flag may be given
-again, or have its values comma-separated (--id, --complaint and --label: one each time; every label has to be there).
+again, or have its values comma-separated (--id, --complaint and --label: one each time; every label has
+to be there).
 --since and --until go by the time when the outcome was published, to the topic's clock. Of outcomes with
 the same ce_id, which the worker publishes where it cannot know whether it has, the first is taken
 unless --repeats is set.`
