@@ -81,6 +81,7 @@ func newHistoryCommand(s *state) *cobra.Command {
 	}
 	s.addMerchantFlag(cmd, &f.merchant)
 	cmd.Flags().StringVar(&f.since, "since", "", "read outcomes of this `time` or later: RFC 3339, or how long ago it was (24h)")
+	refuseEmpty(cmd, "since")
 	cmd.Flags().BoolVar(&f.noOutcomes, "no-outcomes", false, "do not read outcomes")
 	cmd.Flags().BoolVar(&f.reveal, "reveal", false, "show what the user and the replies say")
 	_ = cmd.RegisterFlagCompletionFunc("since", cobra.NoFileCompletions)

@@ -56,6 +56,7 @@ type outcomeFlags struct {
 func (f *outcomeFlags) add(s *state, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.timeRange.add(cmd, "only published")
+	refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host")
 	flags.StringSliceVar(&f.statuses, "status", nil, "only this `status`: "+strings.Join(texts(job.Statuses()), ", "))
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only this `reason`: "+strings.Join(texts(job.Reasons()), ", "))
 	flags.StringSliceVar(&f.codes, "error-code", nil, "only this error `code` of the API")
@@ -123,18 +124,6 @@ func knownValues(flag string, values, known []string) error {
 	return nil
 }
 
-// refuseEmpty refuses flags that are given and empty: a script's variable that is not set, often, where all
-// outcomes are not what is meant.
-func refuseEmpty(cmd *cobra.Command, names ...string) error {
-	for _, name := range names {
-		f := cmd.Flags().Lookup(name)
-		if text := f.Value.String(); f.Changed && (text == "" || text == "[]") {
-			return usagef("--%s is empty", name)
-		}
-	}
-	return nil
-}
-
 // outcomeReading is one reading of the outcomes' topic by a command.
 type outcomeReading struct {
 	s      *state
@@ -150,9 +139,6 @@ type outcomeReading struct {
 func (s *state) readOutcomes(
 	cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error,
 ) error {
-	if err := refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host"); err != nil {
-		return err
-	}
 	filter, err := f.filter(s.now())
 	if err != nil {
 		return err

@@ -72,9 +72,6 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := &verifying{s: s, flags: f}
-			if err := refuseEmpty(cmd, "since", "until", "complaint", "merchant"); err != nil {
-				return err
-			}
 			if err := v.check(); err != nil {
 				return err
 			}
@@ -87,6 +84,7 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	f.timeRange.add(cmd, "outcomes finished")
+	refuseEmpty(cmd, "since", "until", "complaint", "merchant")
 	flags.StringVar(&f.complaint, "complaint", "", "outcomes of this `complaint_id`")
 	flags.StringVar(&f.merchant, "merchant", "", "outcomes of this `mchid`; of all merchants where it is left out")
 	flags.Float64Var(&f.rate, "rate", verifyRate, "API `calls` a second; 0 for no limit")
