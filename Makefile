@@ -1,4 +1,4 @@
-# Everything here needs Go only; lint installs its tool by itself, the first time, in ./bin.
+# Everything here but build-openssl needs Go only; lint installs its tool by itself, the first time, in ./bin.
 GO ?= go
 BIN := $(CURDIR)/bin
 GOLANGCI_VERSION := v2.15.0
@@ -11,13 +11,13 @@ BENCHTIME ?= 1s
 .PHONY: help build build-openssl demo fmt lint vet test race cover fuzz-short bench real chaos vuln tidy sdk check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./bin/worker
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/worker ./cmd/worker
 
-build-openssl: ## the same, signing with OpenSSL: more than twice as fast, needs a C compiler and libssl-dev
-	CGO_ENABLED=1 $(GO) build -tags openssl -trimpath -o $(BIN)/worker ./cmd/worker
+build-openssl: ## the same, signing with OpenSSL (C compiler, pkg-config, libssl-dev)
+	CGO_ENABLED=1 $(GO) build -tags openssl,netgo,osusergo -trimpath -o $(BIN)/worker ./cmd/worker
 
 demo: ## broker, Redis, API, worker and ops page in one process
 	$(GO) run ./cmd/worker demo

@@ -131,6 +131,56 @@ func home(name string) (dirs []string, anywhere, known bool) {
 	return dirs, known && dirs == nil, known
 }
 
+// cgoHomes is where C may be called from, and the build tag that each file that does must ask for.
+var cgoHomes = map[string]string{"internal/wxclient": "openssl"}
+
+func defaultBuildIsPureGo(t *tree) []string {
+	var found []string
+	for _, f := range t.code() {
+		f.imports(func(spec *ast.ImportSpec, name string) {
+			if name != "C" {
+				return
+			}
+			switch tag := cgoHomes[f.dir]; {
+			case tag == "":
+				found = append(found, t.finding(spec.Pos(), "%s may not call C", f.dir))
+			case !slices.Contains(buildLines(f.syntax), "//go:build "+tag):
+				found = append(found, t.finding(spec.Pos(), "C without a line //go:build %s", tag))
+			}
+		})
+	}
+	return found
+}
+
+// buildLines are the build constraints of a file.
+func buildLines(syntax *ast.File) []string {
+	var lines []string
+	for _, group := range syntax.Comments {
+		if group.Pos() > syntax.Package {
+			break
+		}
+		for _, c := range group.List {
+			if strings.HasPrefix(c.Text, "//go:build ") {
+				lines = append(lines, c.Text)
+			}
+		}
+	}
+	return lines
+}
+
+func TestTheDefaultBuildIsPureGo(t *testing.T) {
+	t.Parallel()
+	check(t, defaultBuildIsPureGo, "the binary is built without a C compiler and runs without a C library, unless a build tag "+
+		"asks for one. The table is cgoHomes.")
+	prove(t, defaultBuildIsPureGo,
+		one("with the tag", "internal/wxclient/a.go", "//go:build openssl\n\npackage wxclient; import \"C\"", 0),
+		one("without", "internal/wxclient/a.go", `package wxclient; import "C"`, 1),
+		one("with another", "internal/wxclient/a.go", "//go:build !openssl\n\npackage wxclient; import \"C\"", 1),
+		one("too late", "internal/wxclient/a.go", "package wxclient; import \"C\"\n\n//go:build openssl\n", 1),
+		one("away from home", "internal/job/a.go", "//go:build openssl\n\npackage job; import \"C\"", 1),
+	)
+}
+
 func thirdParty(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	return strings.Contains(first, ".")

@@ -161,7 +161,7 @@ func TestVersion(t *testing.T) {
 	var v map[string]any
 	require.NoError(t, json.Unmarshal([]byte(got.stdout), &v))
 	require.Equal(t, "replyworker", v["name"])
-	for _, field := range []string{"version", "revision", "time", "modified", "go", "platform"} {
+	for _, field := range []string{"version", "revision", "time", "modified", "go", "platform", "signing"} {
 		require.Contains(t, v, field)
 	}
 	got = run(t, nil, "version")

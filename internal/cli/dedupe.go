@@ -87,6 +87,7 @@ func newDedupeRebuildCommand(s *state) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.since, "since", "",
 		"read outcomes of this `time` or later: RFC 3339, or how long ago it was (24h); all where it is left out")
+	refuseEmpty(cmd, "since")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only count what would be restored")
 	_ = cmd.RegisterFlagCompletionFunc("since", cobra.NoFileCompletions)
 	s.useSettings(cmd, config.GroupKafka, config.GroupRedis)

@@ -55,6 +55,7 @@ func (f *letterFilter) addTo(s *state, cmd *cobra.Command, byDefault string, sta
 	flags.StringSliceVar(&f.merchants, "merchant", nil, "only of jobs that name this `mchid`")
 	flags.StringSliceVar(&f.replays, "replay-id", nil, "only of jobs that this replay sent, by its `id`")
 	f.timeRange.add(cmd, "only failed")
+	refuseEmpty(cmd, "since", "until", "reason", "error-code", "complaint", "idempotent-id", "merchant", "replay-id", "status")
 	names := append(texts(statuses), statusAll)
 	var chosen []string
 	if byDefault != "" {

@@ -14,12 +14,12 @@ import (
 	"replyworker/internal/replay"
 )
 
-const dlqDiscardLong = `Put dead letters away that will not be replayed. Their records stay where they are, until Kafka removes them
-after the topic's retention; only that, when and why they were discarded is written. ` + "`dlq replay --status discarded`" + `
-takes it back.
+const dlqDiscardLong = `Put dead letters away that will not be replayed. Their records stay where they are, until Kafka removes
+them after the topic's retention; only that, when and why they were discarded is written.
+` + "`dlq replay --status discarded`" + ` takes it back.
 
-It says how many letters there are of each reason and asks, unless --yes is given. -o json prints a line for each
-reason: reason, letters; and with what was done one line: discarded, failed.`
+It says how many letters there are of each reason and asks, unless --yes is given. -o json prints a line
+for each reason: reason, letters; and with what was done one line: discarded, failed.`
 
 func newDLQDiscardCommand(s *state) *cobra.Command {
 	var filter letterFilter

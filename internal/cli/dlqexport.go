@@ -15,9 +15,9 @@ import (
 
 const dlqExportLong = `Print dead letters as NDJSON, in the order in which their jobs stood. Without --status those that are open.
 
-A line has what ` + "`dlq list -o json`" + ` has, and: message (what was wrong), request_id, key and value (of the job,
-null where it had none), headers (a list of name and value). What is no UTF-8 is told in base64, as key_base64 and
-the like, and the other is null then. The text of the replies is in it, whole.
+A line has what ` + "`dlq list -o json`" + ` has, and: message (what was wrong), request_id, key and value (of the
+job, null where it had none), headers (a list of name and value). What is no UTF-8 is told in base64, as
+key_base64 and the like, and the other is null then. The text of the replies is in it, whole.
 
 --jobs prints the jobs alone, a line each, to be changed and given to ` + "`worker enqueue`" + `. Those that are no JSON
 object are left out with a warning.`

@@ -45,11 +45,11 @@ job that is sent twice is answered as a duplicate.
 A merchant that is held (see ` + "`worker holds list`" + `) would keep its jobs waiting: it refuses, unless --while-held
 is given. The exit status is 3 where some could not be sent; their letters stay open.
 
---edit opens the job of one letter in $VISUAL or $EDITOR, checks it, and sends what you have made of it: under a
-new idempotent_id where the old one may have been sent or belongs to other content.
+--edit opens the job of one letter in $VISUAL or $EDITOR, checks it, and sends what you have made of it:
+under a new idempotent_id where the old one may have been sent or belongs to other content.
 
--o json prints the plan, a line for each kind: verdict, letters, sent, meaning; and at the end of a replay one line:
-replay_id, sent, failed, left_out.`
+-o json prints the plan, a line for each kind: verdict, letters, sent, meaning; and at the end of a
+replay one line: replay_id, sent, failed, left_out.`
 
 type replayFlags struct {
 	all, dryRun, yes, whileHeld, edit   bool

@@ -14,13 +14,14 @@ import (
 	"replyworker/internal/deadletter"
 )
 
-const dlqStatsLong = `Count dead letters by reason and error code, the largest groups first. --by counts by other things, or more of
-them: reason, error_code, http_status, merchant, complaint, topic, day (of the failure, in UTC).
+const dlqStatsLong = `Count dead letters by reason and error code, the largest groups first. --by counts by other things, or
+more of them: reason, error_code, http_status, merchant, complaint, topic, day (of the failure, in UTC).
 
 Open letters are those that nobody has dealt with, with those of a replay that did not finish. Oldest and
 latest are of when they failed, of the open ones where there are any.
 
--o json prints a line for each group: what it is grouped by, open, replayed, discarded, total, oldest, latest.`
+-o json prints a line for each group: what it is grouped by, open, replayed, discarded, total, oldest,
+latest.`
 
 // letterKeys are what dead letters can be counted by.
 var letterKeys = map[string]func(*deadletter.Letter) string{

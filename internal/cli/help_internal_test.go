@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
@@ -158,4 +159,21 @@ func TestAsksForJSON(t *testing.T) {
 	} {
 		require.Equal(t, want, asksForJSON(strings.Fields(args)), "%q", args)
 	}
+}
+
+// TestHelpFitsATerminal holds that what people read of a command, its flags aside, has lines that a window
+// shows whole.
+func TestHelpFitsATerminal(t *testing.T) {
+	t.Parallel()
+	const columns = 110
+	s, _, _ := newTestState()
+	var wide []string
+	eachCommand(newRootCommand(s), func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.Long) {
+			if line = strings.TrimSuffix(line, "\n"); uniseg.StringWidth(line) > columns {
+				wide = append(wide, cmd.CommandPath()+": "+line)
+			}
+		}
+	})
+	require.Empty(t, wide, "lines of the help of more than %d columns", columns)
 }

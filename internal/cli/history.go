@@ -30,10 +30,11 @@ to be passed through, so a bound spares time. Where Kafka does not answer, the h
 them, with a warning; --no-outcomes does not ask. A log_id that our outcomes have and the history does not is
 warned of.
 
--o json prints a line for each entry: log_id, operate_time, operate_type, operator, operate_details, images (how
-many), image_list, complaint_media_list, normal_message, click_message (null where there is none), match (found,
-none, or not_read where outcomes were not read), and of the outcome idempotent_id, status, finished_at, source.
-Without --reveal texts stand as their lengths, and lists of images are empty.`
+-o json prints a line for each entry: log_id, operate_time, operate_type, operator, operate_details,
+images (how many), image_list, complaint_media_list, normal_message, click_message (null where there is
+none), match (found, none, or not_read where outcomes were not read), and of the outcome idempotent_id,
+status, finished_at, source. Without --reveal texts stand as their lengths, and lists of images are
+empty.`
 
 // outcomeSlack is how much earlier than the history's first entry an outcome may seem to be, by clocks
 // that differ.
@@ -80,6 +81,7 @@ func newHistoryCommand(s *state) *cobra.Command {
 	}
 	s.addMerchantFlag(cmd, &f.merchant)
 	cmd.Flags().StringVar(&f.since, "since", "", "read outcomes of this `time` or later: RFC 3339, or how long ago it was (24h)")
+	refuseEmpty(cmd, "since")
 	cmd.Flags().BoolVar(&f.noOutcomes, "no-outcomes", false, "do not read outcomes")
 	cmd.Flags().BoolVar(&f.reveal, "reveal", false, "show what the user and the replies say")
 	_ = cmd.RegisterFlagCompletionFunc("since", cobra.NoFileCompletions)

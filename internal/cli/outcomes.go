@@ -26,7 +26,8 @@ const outcomesLong = `How jobs ended: what stands in the topic of the outcomes. 
 how to ask them questions with DuckDB, ClickHouse and Flink.`
 
 const outcomeFilterHelp = `Filters: an outcome has to have one of the values of each that is given. A flag may be given
-again, or have its values comma-separated (--id, --complaint and --label: one each time; every label has to be there).
+again, or have its values comma-separated (--id, --complaint and --label: one each time; every label has
+to be there).
 --since and --until go by the time when the outcome was published, to the topic's clock. Of outcomes with
 the same ce_id, which the worker publishes where it cannot know whether it has, the first is taken
 unless --repeats is set.`
@@ -55,6 +56,7 @@ type outcomeFlags struct {
 func (f *outcomeFlags) add(s *state, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.timeRange.add(cmd, "only published")
+	refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host")
 	flags.StringSliceVar(&f.statuses, "status", nil, "only this `status`: "+strings.Join(texts(job.Statuses()), ", "))
 	flags.StringSliceVar(&f.reasons, "reason", nil, "only this `reason`: "+strings.Join(texts(job.Reasons()), ", "))
 	flags.StringSliceVar(&f.codes, "error-code", nil, "only this error `code` of the API")
@@ -122,18 +124,6 @@ func knownValues(flag string, values, known []string) error {
 	return nil
 }
 
-// refuseEmpty refuses flags that are given and empty: a script's variable that is not set, often, where all
-// outcomes are not what is meant.
-func refuseEmpty(cmd *cobra.Command, names ...string) error {
-	for _, name := range names {
-		f := cmd.Flags().Lookup(name)
-		if text := f.Value.String(); f.Changed && (text == "" || text == "[]") {
-			return usagef("--%s is empty", name)
-		}
-	}
-	return nil
-}
-
 // outcomeReading is one reading of the outcomes' topic by a command.
 type outcomeReading struct {
 	s      *state
@@ -149,9 +139,6 @@ type outcomeReading struct {
 func (s *state) readOutcomes(
 	cmd *cobra.Command, f *outcomeFlags, seen int, use func(context.Context, *outcomeReading) error,
 ) error {
-	if err := refuseEmpty(cmd, "since", "until", "status", "reason", "error-code", "merchant", "host"); err != nil {
-		return err
-	}
 	filter, err := f.filter(s.now())
 	if err != nil {
 		return err

@@ -13,10 +13,10 @@ import (
 	"replyworker/internal/outcome/stats"
 )
 
-const outcomesStatsLong = `Count outcomes by group, with percentiles of how long they took: in the queue (from the
-job's time in Kafka to its first step), in processing (from there to its end) and end to end. Outcomes that lack one of the two
-times are counted, and are in no percentile. Percentiles are off by 1 % of themselves at most; the longest
-time is exact.
+const outcomesStatsLong = `Count outcomes by group, with percentiles of how long they took: in the queue (from the job's
+time in Kafka to its first step), in processing (from there to its end) and end to end. Outcomes that
+lack one of the two times are counted, and are in no percentile. Percentiles are off by 1 % of themselves
+at most; the longest time is exact.
 
 --by says what the groups are, one or several: status, reason, host, error_code, merchant, hour, day (of
 finished_at, in UTC) and label:NAME. Beyond 1,000 groups outcomes are counted together, as "others".

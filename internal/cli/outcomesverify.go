@@ -27,8 +27,8 @@ const (
 	verifyPage = 500
 )
 
-const verifyLong = `Hold the outcomes against the API: read them from their topic, ask for the negotiation history of each of their
-complaints, and tell every difference.
+const verifyLong = `Hold the outcomes against the API: read them from their topic, ask for the negotiation history of each
+of their complaints, and tell every difference.
 
   missing    the history does not have the log_id of an outcome that is succeeded or duplicate
   unknown    the history has a merchant's reply whose log_id no outcome has: of a job that may have been sent
@@ -38,17 +38,19 @@ complaints, and tell every difference.
 A reply is not called unknown where its outcome cannot be expected: it is outside --since and --until, older
 than the outcomes that the topic still has, or younger than --settle. Such replies are counted as untold.
 
-Complaints of jobs that failed or expired and may have been sent are asked about too. All outcomes are read first;
-of up to 250,000 replies the log_ids are kept in memory, for more give bounds. It asks for one history after
-another, in the order of complaint ids, at most --rate calls a second. It changes nothing, so it may be ended and
-run again. After three complaints in a row for which no host answered, it stops.
+Complaints of jobs that failed or expired and may have been sent are asked about too. All outcomes are
+read first; of up to 250,000 replies the log_ids are kept in memory, for more give bounds. It asks for
+one history after another, in the order of complaint ids, at most --rate calls a second. It changes
+nothing, so it may be ended and run again. After three complaints in a row for which no host answered,
+it stops.
 
-The exit status is 0 where everything agrees, 3 where there are findings, and 1 where it did not come to its end
-or could not ask about a complaint for another reason than the API's refusal.
+The exit status is 0 where everything agrees, 3 where there are findings, and 1 where it did not come to
+its end or could not ask about a complaint for another reason than the API's refusal.
 
--o json prints a line for each finding as it is made: kind, mchid, complaint_id, log_id, idempotent_id, status,
-finished_at, source, operate_time, maybe_of, error; and at last one of the kind books: outcomes, unreadable, taken,
-maybe_sent, complaints, asked, not_asked, left, log_ids, found, missing, unchecked, replies, unknown, untold, complete.`
+-o json prints a line for each finding as it is made: kind, mchid, complaint_id, log_id, idempotent_id,
+status, finished_at, source, operate_time, maybe_of, error; and at last one of the kind books: outcomes,
+unreadable, taken, maybe_sent, complaints, asked, not_asked, left, log_ids, found, missing, unchecked,
+replies, unknown, untold, complete.`
 
 type verifyFlags struct {
 	timeRange
@@ -70,9 +72,6 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := &verifying{s: s, flags: f}
-			if err := refuseEmpty(cmd, "since", "until", "complaint", "merchant"); err != nil {
-				return err
-			}
 			if err := v.check(); err != nil {
 				return err
 			}
@@ -85,6 +84,7 @@ func newOutcomesVerifyCommand(s *state) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	f.timeRange.add(cmd, "outcomes finished")
+	refuseEmpty(cmd, "since", "until", "complaint", "merchant")
 	flags.StringVar(&f.complaint, "complaint", "", "outcomes of this `complaint_id`")
 	flags.StringVar(&f.merchant, "merchant", "", "outcomes of this `mchid`; of all merchants where it is left out")
 	flags.Float64Var(&f.rate, "rate", verifyRate, "API `calls` a second; 0 for no limit")

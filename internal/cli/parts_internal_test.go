@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"replyworker/internal/config"
+	"replyworker/internal/wxclient"
 )
 
 func newTestState() (s *state, stdout, stderr *bytes.Buffer) {
@@ -181,6 +182,7 @@ func TestVersionOfABinaryFromACheckout(t *testing.T) {
 	require.Equal(t, 0, s.run(t.Context(), []string{"version"}))
 	require.Contains(t, stdout.String(), "replyworker  v1.2.3\nrevision     abc\n"+
 		"built from   commit of 2026-11-23T00:00:00Z, with changes that are not committed\n")
+	require.Contains(t, stdout.String(), "signing      "+wxclient.SigningLibrary()+"\n")
 	s.buildInfo = func() (*debug.BuildInfo, bool) { return nil, false }
 	stdout.Reset()
 	require.Equal(t, 0, s.run(t.Context(), []string{"version"}))

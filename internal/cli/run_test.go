@@ -69,7 +69,7 @@ func TestRunDrainsAndExitsWithZero(t *testing.T) {
 	status, stdout, stderr := runIn(ctx, t, stackEnv(t, "REPLYWORKER_LOG_FORMAT=json"), "run")
 	require.Equal(t, 0, status, stderr)
 	require.Empty(t, stdout)
-	require.Contains(t, stderr, `"message":"working"`)
+	require.Regexp(t, `"signing":"(crypto/rsa|OpenSSL [^"]+)"[^\n]*"message":"working"`, stderr)
 	require.Contains(t, stderr, `"message":"stopped"`)
 }
 

@@ -33,6 +33,20 @@ func (r *timeRange) read(now time.Time) (since, until time.Time, err error) {
 	return since, until, nil
 }
 
+// refuseEmpty makes a command refuse flags that are given and empty: a script's variable that is not set,
+// often, where a filter that lets everything through is not what is meant.
+func refuseEmpty(cmd *cobra.Command, names ...string) {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		for _, name := range names {
+			f := cmd.Flags().Lookup(name)
+			if text := f.Value.String(); f.Changed && (text == "" || text == "[]") {
+				return &usageError{fmt.Sprintf("--%s is empty", name), "give it a value, or leave the flag out"}
+			}
+		}
+		return nil
+	}
+}
+
 // timeFlag reads the time that a flag names: RFC 3339, or how long ago it was; the zero time where it
 // is not given.
 func timeFlag(flag, text string, now time.Time) (time.Time, error) {

@@ -96,21 +96,24 @@ func (s *state) uploadImage(ctx context.Context, cfg *config.Config, merchant, p
 
 // readImage reads and checks an image; of a file that is too large no more than shows it.
 func readImage(ctx context.Context, path string) (*wxclient.Image, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // it names the path
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: to open a pipe is to wait for who writes to it
 	switch {
 	case err != nil:
 		return nil, err //nolint:wrapcheck // it names the path
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder, not an image", path)
+	case !info.Mode().IsRegular():
+		return nil, withHint(fmt.Errorf("%s is no regular file, but a pipe, a device or the like", path),
+			"write the image to a file first")
 	case info.Size() > wxclient.MaxImageBytes:
 		return nil, withHint(fmt.Errorf("%s has %d bytes, the API takes %d (2 MiB) at most",
 			path, info.Size(), wxclient.MaxImageBytes), "make the image smaller")
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the path
+	}
+	defer f.Close() //nolint:errcheck // it was only read
 	content, err := io.ReadAll(io.LimitReader(&stoppableReader{ctx: ctx, from: f}, wxclient.MaxImageBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)

@@ -4,4 +4,4 @@ package wxclient
 
 // The compiler stops here and shows this name: without cgo there is no way to OpenSSL, and a binary that
 // signs with crypto/rsa is not what was asked for.
-const _ = the_build_tag_openssl_needs_CGO_ENABLED_1_and_a_C_compiler
+func _() { the_build_tag_openssl_needs_CGO_ENABLED_1_and_a_C_compiler() }
