@@ -187,7 +187,16 @@ func findCertificate(keyFile string) (string, *x509.Certificate, error) {
 	return strings.Join(names, " or "), nil, nil
 }
 
+// readFile reads a regular file. It does not open anything else: to open a pipe is to wait for who writes
+// to it, and nobody gave this name.
 func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it has the path
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file, but a folder, a pipe or the like")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it has the path

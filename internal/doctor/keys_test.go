@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,7 +106,11 @@ func TestCertificatesThatAreNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.write("apiclient_cert.pem", []byte("no certificate"))
 	w.requires(verdict{ofCertificate, doctor.Warned, "apiclient_cert.pem beside the key cannot be used", ""})
-	require.NoError(t, os.Remove(filepath.Join(w.dir, "apiclient_cert.pem")))
+	certificate := filepath.Join(w.dir, "apiclient_cert.pem")
+	require.NoError(t, os.Remove(certificate))
+	require.NoError(t, syscall.Mkfifo(certificate, 0o600))
+	w.requires(verdict{ofCertificate, doctor.Warned, "it is no regular file, but a folder, a pipe or the like", "or nothing"})
+	require.NoError(t, os.Remove(certificate))
 	w.requires(verdict{ofCertificate, doctor.Skipped, "no apiclient_cert.pem lies beside the key", ""})
 
 	w.settings.Merchants[0].CertSerial = strings.ToLower(certSerial)
