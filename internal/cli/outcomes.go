@@ -228,7 +228,7 @@ func (r *outcomeReading) stopped(ctx context.Context, err error, rest string) er
 	return stopped(ctx, err)
 }
 
-// unreadable is the error of a reading that came to its end, where not all could be read.
+// unreadable is the error of a reading that came to its end or its limit, where not all could be read.
 func unreadable(c outcome.Counts) error {
 	if c.Unreadable == 0 {
 		return nil

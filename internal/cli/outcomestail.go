@@ -122,7 +122,7 @@ func (t *outcomesTail) toTheEnd(ctx context.Context) error {
 	t.warnAll(counts)
 	switch {
 	case errors.Is(err, errTailLimit):
-		return nil
+		return unreadable(counts)
 	case err != nil:
 		return t.stopped(ctx, err, strconv.FormatInt(t.shown, 10)+" were shown")
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +95,12 @@ func (s *state) uploadImage(ctx context.Context, cfg *config.Config, merchant, p
 	})
 }
 
+// isOpenPipe says that a path names a pipe that this process was given open, as `| worker upload-image
+// /dev/stdin` and <(...) of a shell do: its writer is there.
+func isOpenPipe(path string, info os.FileInfo) bool {
+	return info.Mode().Type() == os.ModeNamedPipe && (path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/"))
+}
+
 // readImage reads and checks an image; of a file that is too large no more than shows it.
 func readImage(ctx context.Context, path string) (*wxclient.Image, error) {
 	info, err := os.Stat(path) // before it is opened: to open a pipe is to wait for who writes to it
@@ -102,9 +109,9 @@ func readImage(ctx context.Context, path string) (*wxclient.Image, error) {
 		return nil, err //nolint:wrapcheck // it names the path
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder, not an image", path)
-	case !info.Mode().IsRegular():
+	case !info.Mode().IsRegular() && !isOpenPipe(path, info):
 		return nil, withHint(fmt.Errorf("%s is no regular file, but a pipe, a device or the like", path),
-			"write the image to a file first")
+			"write the image to a file first, or pipe it to /dev/stdin")
 	case info.Size() > wxclient.MaxImageBytes:
 		return nil, withHint(fmt.Errorf("%s has %d bytes, the API takes %d (2 MiB) at most",
 			path, info.Size(), wxclient.MaxImageBytes), "make the image smaller")
