@@ -93,7 +93,12 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 		s.Wait = max(s.Wait, emptyWait<<p.empty)
 	} else {
 		p.empty = 0
-		p.batches = append(p.batches, batch{next: p.asked.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
+		// The Store answered at some time since; where that took long, the permits are not lost by it.
+		from := p.asked
+		if late := now.Add(-permitLife / 2); from.Before(late) {
+			from = late
+		}
+		p.batches = append(p.batches, batch{next: from.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
 	}
 	if s.Wait > 0 {
 		p.notYet = now.Add(s.Wait)

@@ -261,3 +261,20 @@ func TestAnOpeningIsKnownToWorkersThatWait(t *testing.T) {
 		require.Less(t, opened[3].Sub(opened[0]), 3*time.Second, "from the first worker's call to the last one's")
 	})
 }
+
+// TestPermitsOfASlowStoreCanBeUsed although they were for moments that are past when it answers.
+func TestPermitsOfASlowStoreCanBeUsed(t *testing.T) {
+	t.Parallel()
+	now := start
+	store := pace.NewMemory(func() time.Time { return now })
+	p := pace.NewPacer("1", 10, nil)
+	_, wait := p.Take(now)
+	require.NotZero(t, wait)
+	a, ok := p.Ask(now)
+	require.True(t, ok)
+	shares, _ := store.SharePaces(t.Context(), []pace.Ask{a})
+	now = now.Add(3 * time.Second)
+	p.Told(now, a, shares[0], nil)
+	_, wait = p.Take(now)
+	require.Zero(t, wait, "a permit that was granted and has just come")
+}
