@@ -17,6 +17,9 @@ const (
 	reportEvery = 200 * time.Millisecond
 	// lookEvery is how often a worker looks whether others have found a limit where it has none.
 	lookEvery = 5 * time.Second
+	// lookWaiting is how often it looks whether others have found the API open, while it waits for a permit:
+	// that is up to two of the slowest probes away.
+	lookWaiting = 2 * time.Second
 )
 
 // tell calls news where there is something to ask. The lock is held.
@@ -39,7 +42,7 @@ func (p *Pacer) needs(now time.Time) bool {
 	case p.limit == 0:
 		return p.counts.Refused > 0 && since >= batchOf || answers > 0 && since >= lookEvery
 	}
-	return p.short(now) || answers > 0 && since >= reportEvery
+	return p.short(now) || answers > 0 && since >= reportEvery || p.wanted && since >= lookWaiting
 }
 
 // short says that permits are to be asked for.
@@ -77,7 +80,9 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 		return
 	}
 	p.known = true
-	p.learn(s.Epoch, s.Limit, false)
+	// Another worker has found the API open; permits that are far away are for the probes of before.
+	opened := s.Epoch != p.epoch && s.Limit > 2*p.limit
+	p.learn(s.Epoch, s.Limit, opened && len(p.batches) > 0 && p.batches[0].next.Sub(now) > lookWaiting)
 	if a.Want == 0 || s.Limit == 0 {
 		return
 	}
@@ -88,7 +93,12 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 		s.Wait = max(s.Wait, emptyWait<<p.empty)
 	} else {
 		p.empty = 0
-		p.batches = append(p.batches, batch{next: p.asked.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
+		// The Store answered at some time since; where that took long, the permits are not lost by it.
+		from := p.asked
+		if late := now.Add(-permitLife / 2); from.Before(late) {
+			from = late
+		}
+		p.batches = append(p.batches, batch{next: from.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
 	}
 	if s.Wait > 0 {
 		p.notYet = now.Add(s.Wait)

@@ -88,9 +88,9 @@ func (p *Pacer) Take(now time.Time) (epoch uint64, wait time.Duration) {
 	switch {
 	case len(p.batches) > 0:
 		p.counts.Held = true
-		return 0, p.batches[0].next.Sub(now)
+		return 0, min(p.batches[0].next.Sub(now), lookWaiting)
 	case now.Before(p.notYet):
-		return 0, p.notYet.Sub(now)
+		return 0, min(p.notYet.Sub(now), lookWaiting)
 	}
 	return 0, askAgain
 }

@@ -3,6 +3,7 @@ package pace_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -227,4 +228,53 @@ func TestWhatIsGivenBackIsThereAgain(t *testing.T) {
 	p.GiveBack(now, epoch+1)
 	_, wait = p.Take(now)
 	require.NotZero(t, wait, "what was taken at another pace is not given back to this one")
+}
+
+// TestAnOpeningIsKnownToWorkersThatWait for permits which are far apart, because the API was closed.
+func TestAnOpeningIsKnownToWorkersThatWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		store := &remote{Memory: pace.NewMemory(nil)}
+		begin := time.Now()
+		var mu sync.Mutex
+		var opened [4]time.Time
+		for i := range opened {
+			n := newNode(ctx, &running, store, 0)
+			running.Go(func() {
+				n.work(ctx, "1", func() bool {
+					at := time.Since(begin)
+					mu.Lock()
+					defer mu.Unlock()
+					if at > time.Minute && opened[i].IsZero() {
+						opened[i] = time.Now()
+					}
+					return at < 10*time.Second || at > time.Minute
+				})
+			})
+		}
+		time.Sleep(2 * time.Minute)
+		cancel()
+		running.Wait()
+		slices.SortFunc(opened[:], time.Time.Compare)
+		require.Less(t, opened[3].Sub(opened[0]), 3*time.Second, "from the first worker's call to the last one's")
+	})
+}
+
+// TestPermitsOfASlowStoreCanBeUsed although they were for moments that are past when it answers.
+func TestPermitsOfASlowStoreCanBeUsed(t *testing.T) {
+	t.Parallel()
+	now := start
+	store := pace.NewMemory(func() time.Time { return now })
+	p := pace.NewPacer("1", 10, nil)
+	_, wait := p.Take(now)
+	require.NotZero(t, wait)
+	a, ok := p.Ask(now)
+	require.True(t, ok)
+	shares, _ := store.SharePaces(t.Context(), []pace.Ask{a})
+	now = now.Add(3 * time.Second)
+	p.Told(now, a, shares[0], nil)
+	_, wait = p.Take(now)
+	require.Zero(t, wait, "a permit that was granted and has just come")
 }
