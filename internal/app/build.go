@@ -3,10 +3,8 @@
 package app
 
 import (
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"replyworker/internal/config"
@@ -109,48 +107,4 @@ func API(cfg *config.Config, version string) (*wxclient.Client, error) {
 		PrimaryURL: cfg.PrimaryURL, BackupURL: cfg.BackupURL, RootCAs: pool, Timeout: cfg.RequestTimeout,
 		MaxConns: cfg.Concurrency, UserAgent: "replyworker/" + version,
 	})
-}
-
-// Merchants reads the keys of every merchant.
-func Merchants(cfg *config.Config) (map[string]*wxclient.Merchant, error) {
-	all := map[string]*wxclient.Merchant{}
-	var faults []error
-	for _, c := range cfg.Merchants {
-		m, err := merchant(c)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("merchant %s: %w", c.MchID, err))
-			continue
-		}
-		all[c.MchID] = m
-	}
-	return all, errors.Join(faults...)
-}
-
-func merchant(c config.Merchant) (*wxclient.Merchant, error) {
-	m := &wxclient.Merchant{MchID: c.MchID, CertSerial: c.CertSerial, AnswerKeyID: c.PublicKeyID}
-	pem, err := c.ReadPrivateKey()
-	if err != nil {
-		return nil, err
-	}
-	if m.Key, err = wxclient.ParsePrivateKey(pem); err != nil {
-		return nil, fmt.Errorf("private-key-file %s: %w", c.PrivateKeyFile, err)
-	}
-	if pem, err = c.ReadPublicKey(); err != nil {
-		return nil, err
-	}
-	key, _, err := wxclient.ParsePublicKey(pem)
-	if err != nil {
-		return nil, fmt.Errorf("public-key-file %s: %w", c.PublicKeyFile, err)
-	}
-	m.AnswerKeys = map[string]*rsa.PublicKey{c.PublicKeyID: key}
-	for _, k := range c.AnswerKeys {
-		if pem, err = k.Read(); err != nil {
-			return nil, err
-		}
-		if key, _, err = wxclient.ParsePublicKey(pem); err != nil {
-			return nil, fmt.Errorf("answer key %s: %s: %w", k.ID, k.File, err)
-		}
-		m.AnswerKeys[k.ID] = key
-	}
-	return m, m.Validate()
 }

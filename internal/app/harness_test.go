@@ -76,6 +76,7 @@ func (b *bench) run(settings map[string]string) *worker {
 	w, err := app.New(cfg, "test", zerolog.New(out).Level(zerolog.DebugLevel).With().Timestamp().Logger())
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
+	w.ReloadEvery(50 * time.Millisecond)
 	r := &worker{Worker: w, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- w.Run(ctx) }()
 	b.t.Cleanup(func() { _ = r.stop() })

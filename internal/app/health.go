@@ -77,10 +77,10 @@ func (w *Worker) checkRedis(ctx context.Context) (string, error) {
 }
 
 func (w *Worker) checkMerchants(context.Context) (string, error) {
-	held := 0
+	held, all := 0, *w.merchants.Load()
 	var text strings.Builder
 	for _, m := range w.gate.State().Merchants {
-		if m.Hold != nil {
+		if _, configured := all[m.MchID]; configured && m.Hold != nil {
 			held++
 			fmt.Fprintf(&text, "; %s held since %s: %s %s", m.MchID, m.Hold.Since.UTC().Format(time.RFC3339),
 				m.Hold.Kind, m.Hold.Code)
@@ -89,7 +89,7 @@ func (w *Worker) checkMerchants(context.Context) (string, error) {
 	switch {
 	case held == 0:
 		return "none held", nil
-	case held >= len(w.merchants):
+	case held >= len(all):
 		return "", fmt.Errorf("all held%s (worker holds list)", text.String())
 	}
 	return "degraded" + text.String(), nil

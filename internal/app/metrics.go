@@ -1,6 +1,8 @@
 package app
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"replyworker/internal/dedupe"
@@ -12,6 +14,7 @@ import (
 type collector struct {
 	gate      *gate.Gate
 	scheduler *schedule.Scheduler
+	merchants *atomic.Pointer[merchants]
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -27,13 +30,19 @@ var (
 	descWaiting  = desc("replyworker_jobs_waiting", "Jobs that wait for their turn in their lane, or at the gate.")
 	descBreaker  = desc("replyworker_breaker_open", "1 where the host's breaker is open.", "host")
 	descHold     = desc("replyworker_merchant_held", "1 where the merchant is held.", "mchid", "kind")
-	descPace     = desc("replyworker_merchant_pace", "Learned limit in calls per second; 0 is none.", "mchid")
-	descStore    = desc("replyworker_claim_store_down", "1 while Redis does not answer and jobs wait for it.")
+	descPace     = desc("replyworker_merchant_pace", "Limit in calls per second that holds at present; 0 is none.", "mchid")
+	descKey      = desc("replyworker_merchant_key_info", "Always 1; the key in use that the merchant signs with.",
+		"mchid", "cert_serial", "key_sha256")
+	descAnswer = desc("replyworker_answer_key_info", "Always 1; a key in use that the merchant's answers are verified with.",
+		"mchid", "id")
+	descEnd   = desc("replyworker_answer_key_not_after_seconds", "When the platform certificate ends, in Unix time.", "mchid", "id")
+	descStore = desc("replyworker_claim_store_down", "1 while Redis does not answer and jobs wait for it.")
 )
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descInFlight, descCalls, descSlots, descParked, descWaiting, descBreaker, descHold, descPace, descStore,
+		descKey, descAnswer, descEnd,
 	} {
 		ch <- d
 	}
@@ -50,13 +59,30 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descCalls, float64(state.SlotsUsed))
 	gauge(descSlots, float64(state.Slots))
 	gauge(descStore, boolValue(c.gate.StoreIsDown()))
+	c.keys(gauge)
 	for _, h := range state.Hosts {
 		gauge(descBreaker, boolValue(h.Open), h.Host.String())
 	}
+	all := *c.merchants.Load()
 	for _, m := range state.Merchants {
+		if _, configured := all[m.MchID]; !configured {
+			continue // a call of one that is gone has just come back
+		}
 		gauge(descPace, m.Pace, m.MchID)
 		for _, kind := range []dedupe.HoldKind{dedupe.HoldCredentials, dedupe.HoldAnswerKey, dedupe.HoldBrake} {
 			gauge(descHold, boolValue(m.Hold != nil && m.Hold.Kind == string(kind)), m.MchID, string(kind))
+		}
+	}
+}
+
+func (c *collector) keys(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+	for id, m := range *c.merchants.Load() {
+		gauge(descKey, 1, id, m.CertSerial, m.print)
+		for key := range m.AnswerKeys {
+			gauge(descAnswer, 1, id, key)
+		}
+		for key, end := range m.ends {
+			gauge(descEnd, float64(end.Unix()), id, key)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 	"replyworker/internal/kafkaio"
 	"replyworker/internal/ops"
 	"replyworker/internal/outcome"
+	"replyworker/internal/pace"
 	"replyworker/internal/processor"
 	"replyworker/internal/retry"
 	"replyworker/internal/schedule"
@@ -47,14 +49,15 @@ type Worker struct {
 	kafka     *kafkaio.Client
 	store     *dedupe.Store
 	api       *wxclient.Client
-	merchants map[string]*wxclient.Merchant
+	merchants atomic.Pointer[merchants] // in use
+	reload    *reloader
 	admin     *ops.Server
 
 	alarmAfter time.Duration
 
 	gate      *gate.Gate
 	scheduler *schedule.Scheduler
-	ceilings  []*processor.Ceiling
+	paces     *pace.Pacers
 
 	mu        sync.Mutex
 	consumer  *consumer.Consumer // nil until Kafka and Redis have answered
@@ -73,7 +76,9 @@ func New(cfg *config.Config, version string, log zerolog.Logger) (*Worker, error
 	w := &Worker{cfg: cfg, log: log, registry: prometheus.NewRegistry(), alarmAfter: alarmAfter}
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var errs [4]error
-	w.merchants, errs[0] = Merchants(cfg)
+	all, err := readMerchants(cfg)
+	errs[0] = err
+	w.merchants.Store(&all)
 	w.api, errs[1] = API(cfg, version)
 	w.kafka, errs[2] = Kafka(cfg)
 	w.store, errs[3] = Redis(cfg)
@@ -103,7 +108,9 @@ func (w *Worker) close() {
 
 func (w *Worker) build(version string) {
 	log := w.log.With().Str("component", "gate").Logger()
+	w.paces = pace.NewPacers(w.store, w.cfg.Rate, func() { w.gate.Wake() })
 	w.gate = gate.New(gate.Config{
+		Pace:        func(mchid string) gate.Pace { return w.paces.Of(mchid) },
 		Concurrency: w.cfg.Concurrency, HasBackup: w.api.HasBackup(),
 		BreakerFailures: w.cfg.BreakerFailures, BreakerCooldown: w.cfg.BreakerCooldown, Jitter: rand.Float64,
 		OnBreaker: func(host wxclient.Host, open bool) {
@@ -114,18 +121,12 @@ func (w *Worker) build(version string) {
 			}
 		},
 	})
-	for id := range w.merchants {
-		if w.cfg.Rate > 0 {
-			c := processor.NewCeiling(w.store, id, w.cfg.Rate, w.gate.Wake)
-			w.gate.SetCeiling(id, c)
-			w.ceilings = append(w.ceilings, c)
-		}
-	}
 	w.scheduler = schedule.New(schedule.Config{Gate: w.gate, MaxRunning: 4*w.cfg.Concurrency + 64})
 	promauto.With(w.registry).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "replyworker_build_info", Help: "Always 1; the version is a label.",
 	}, []string{"version"}).WithLabelValues(version).Set(1)
-	w.registry.MustRegister(&collector{gate: w.gate, scheduler: w.scheduler})
+	w.registry.MustRegister(&collector{gate: w.gate, scheduler: w.scheduler, merchants: &w.merchants})
+	w.reload = newReloader(w)
 }
 
 func (w *Worker) listen() error {
@@ -178,9 +179,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer p.close()
 	parts.Go(func() { p.processor.Run(life) })
 	parts.Go(func() { w.scheduler.Run(life) })
-	for _, c := range w.ceilings {
-		parts.Go(func() { c.Run(life) })
-	}
+	parts.Go(func() { w.paces.Run(life) })
+	parts.Go(func() { w.reload.run(ctx) })
+	all := *w.merchants.Load()
+	w.tell(w.log, all, all.ids())
 	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Str("signing", wxclient.SigningLibrary()).
 		Msg("working")
 	go func() {
@@ -240,7 +242,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 func (w *Worker) processorConfig(p *pipeline) processor.Config {
 	def, _ := w.cfg.DefaultMerchant()
 	return processor.Config{
-		Merchants: w.merchants, DefaultMchID: def.MchID, Validation: job.Validation(w.cfg.Validation),
+		Merchants: w.merchants.Load().signers(), DefaultMchID: def.MchID, Validation: job.Validation(w.cfg.Validation),
 		Retry: retry.Policy{Initial: w.cfg.RetryInitial, Max: w.cfg.RetryMax, Attempts: w.cfg.RetryAttempts},
 		Brake: w.cfg.Brake, Lease: w.cfg.ClaimLease, Claims: w.store, Holds: w.store, API: w.api, Gate: w.gate,
 		Outcomes: outcome.NewPublisher(p.outcomes, w.cfg.KafkaGroup),

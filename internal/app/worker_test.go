@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,7 +11,16 @@ import (
 	"replyworker/internal/job"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if calls := os.Getenv(bareVariable); calls != "" {
+		if err := runBareClient(calls); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestJobsReachTheirLogIDs(t *testing.T) {
 	b := newBench(t, 3)

@@ -37,10 +37,10 @@ type file struct {
 // support says that the package is for tests, though its files are none: dedupetest, archtest.
 func (f *file) support() bool { return strings.HasSuffix(path.Base(f.dir), "test") }
 
-// outside says that the file is of a suite under test/, or an example for producers, which are no part of
+// outside says that the file is of a suite under test/, a measurement, or an example for producers, which are no part of
 // the product.
 func (f *file) outside() bool {
-	return strings.HasPrefix(f.dir, "test/") || strings.HasPrefix(f.dir, "docs/")
+	return strings.HasPrefix(f.dir, "test/") || strings.HasPrefix(f.dir, "docs/") || strings.HasPrefix(f.dir+"/", "bench/")
 }
 
 // finding is one breach of a rule.

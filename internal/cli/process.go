@@ -7,12 +7,18 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
+// garbagePercent is how much garbage there may be for what is in use. Go's own 100 makes a worker a fifth
+// larger than it must be, and saves about a hundredth of its CPU time, most of which is signatures.
+const garbagePercent = 50
+
 // Main is Run for this process: with its own arguments, environment and streams, until SIGINT or
 // SIGTERM. It returns the exit status; exit ends the process at once, for a second interrupt. It changes
-// the standard logger and what signals do: a process calls it once.
+// the standard logger, what signals do and, unless GOGC says otherwise, how much garbage there may be: a
+// process calls it once.
 func Main(exit func(status int)) int {
 	// net/http's client tells the standard logger, which is not ours, of connections that misbehave, and
 	// quotes bytes of the answers. They may hold what no log should; what matters comes as an error too.
@@ -20,6 +26,9 @@ func Main(exit func(status int)) int {
 	// Without this, a write to a pipe that nobody reads ends the process where it stands. So it is an
 	// error of that write, and a command can say what it leaves half done. Nobody needs to receive it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

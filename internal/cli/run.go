@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +24,8 @@ func newRunCommand(s *state) *cobra.Command {
 			"calls under way end, their outcomes are published, and it leaves the consumer group. Exit status 0;\n" +
 			"1 where drain-timeout cut calls off, whose jobs will be delivered again. A second SIGINT ends it at\n" +
 			"once with 130.\n\n" +
+			"Merchants and their keys are read again when their files change, and on SIGHUP; what has a fault is\n" +
+			"refused as a whole, and what was loaded before stays in use.\n\n" +
 			"It refuses to start, within start-timeout, where a topic is missing or Kafka or Redis do not answer.",
 		Example: "  worker run --config worker.yaml\n  set -a; . simulator/replyworker.env; set +a; worker run",
 		Args:    exactArgs(),
@@ -51,8 +56,27 @@ func (s *state) runWorker(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(w.Reload)()
 	err = w.Run(ctx)
 	return withStartHint(err)
+}
+
+// reloadOnHangup calls reload at each SIGHUP, which ends the process no more, until stop is called.
+func reloadOnHangup(reload func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			reload()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 // withStartHint says what to look at where the worker could not start.

@@ -70,6 +70,9 @@ type Config struct {
 
 	origins map[string]Origin
 	raws    map[string]string // what was given, without secrets, for messages
+
+	src  Sources
+	file string // the configuration file; empty for none
 }
 
 // Default returns the configuration that holds where nothing is set. It is valid, and has no

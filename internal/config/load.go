@@ -32,7 +32,8 @@ func Load(src Sources) (*Config, error) {
 		l.src.ReadFile = readLimited
 	}
 	env := l.environment()
-	l.file(l.filePath(env))
+	path := l.filePath(env)
+	l.file(path)
 	l.fromEnv(env)
 	l.fromFlags()
 	l.apply()
@@ -41,6 +42,7 @@ func Load(src Sources) (*Config, error) {
 	if err := errors.Join(append(l.faults, v.run()...)...); err != nil {
 		return nil, err
 	}
+	l.c.src, l.c.file = src, path.text
 	return l.c, nil
 }
 

@@ -210,12 +210,12 @@ func merchantSettings() []Setting {
 		},
 		{
 			Name:  "public-key-id",
-			Help:  "id of the WeChat Pay public key that answers are verified with (PUB_KEY_ID_...)",
+			Help:  "id of the WeChat Pay public key that answers are verified with (PUB_KEY_ID_...), or a platform certificate's serial",
 			value: patternValue(func(c *Config) *string { return &c.PublicKeyID }, publicKeyIDPattern()),
 		},
 		{
 			Name:  "public-key-file",
-			Help:  "that public key (pub_key.pem)",
+			Help:  "that public key (pub_key.pem), or platform certificate",
 			value: fileValue(func(c *Config) *string { return &c.PublicKeyFile }),
 		},
 		{

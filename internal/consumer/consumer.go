@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,8 +37,9 @@ const (
 
 // Config sets a Consumer up.
 type Config struct {
-	Client         *kafkaio.Client
-	Group          string
+	Client *kafkaio.Client
+	Group  string
+	// Topics are what is read until Rejoin.
 	Topics         []string
 	SessionTimeout time.Duration
 	// DrainTimeout is how long the calls under way may take when partitions are taken away or the
@@ -61,9 +63,18 @@ type Consumer struct {
 	fetchWarnings zerolog.Sampler
 	joining       kafkaio.Trouble
 
+	changes chan change // of the topics
+
 	mu     sync.Mutex
 	gen    *generation // nil while there is none
 	joined bool        // a generation has been joined at least once
+}
+
+// change is other topics that are to be read.
+type change struct {
+	topics  []string
+	between func()
+	done    chan struct{} // closed once between has returned
 }
 
 // New makes a Consumer.
@@ -73,6 +84,7 @@ func New(cfg Config) (*Consumer, error) {
 		// The coordinator may take as long to say no to a join as it has for a rebalance.
 		joining:       kafkaio.Trouble{Life: 2 * (groupTimeout + cfg.DrainTimeout + drainMargin + joinBackoff)},
 		fetchWarnings: &zerolog.BurstSampler{Burst: fetchWarningsBurst, Period: fetchWarningsPeriod},
+		changes:       make(chan change),
 	}
 	if err := cfg.Registerer.Register(c); err != nil {
 		return nil, fmt.Errorf("register metrics of the consumer: %w", err)
@@ -87,24 +99,77 @@ var ErrCutOff = errors.New(
 // Run consumes until ctx ends, drains, and leaves the group. It returns ErrCutOff where calls had to
 // be cut off.
 func (c *Consumer) Run(ctx context.Context) error {
+	topics := c.cfg.Topics
+	for {
+		group, err := c.newGroup(topics)
+		if err != nil {
+			return err
+		}
+		next, err := c.member(ctx, group)
+		if next == nil {
+			return err
+		}
+		c.mu.Lock()
+		c.gen = nil
+		c.mu.Unlock()
+		topics = next.topics
+		next.between()
+		close(next.done)
+	}
+}
+
+// Rejoin makes the consumer read other topics: what is under way is drained, it leaves the group, and
+// joins it again. between is called when nothing is under way, before anything is read of the topics.
+// Rejoin returns once that is done, or with the cause where ctx ends before; then it may be done yet, or
+// not. It waits for Run, which must be running. What drain-timeout cuts off comes again.
+func (c *Consumer) Rejoin(ctx context.Context, topics []string, between func()) error {
+	next := change{topics: slices.Clone(topics), between: between, done: make(chan struct{})}
+	select {
+	case c.changes <- next:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-next.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *Consumer) newGroup(topics []string) (*kafka.ConsumerGroup, error) {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.cfg.Group, Brokers: c.cfg.Client.Brokers(), Dialer: c.cfg.Client.Dialer(), Topics: c.cfg.Topics,
+		ID: c.cfg.Group, Brokers: c.cfg.Client.Brokers(), Dialer: c.cfg.Client.Dialer(), Topics: topics,
 		GroupBalancers:    []kafka.GroupBalancer{&c.balancer},
 		HeartbeatInterval: heartbeat, SessionTimeout: c.cfg.SessionTimeout,
 		RebalanceTimeout: c.cfg.DrainTimeout + drainMargin, JoinGroupBackoff: joinBackoff,
 		Timeout: groupTimeout, StartOffset: kafka.FirstOffset,
 	})
 	if err != nil {
-		return fmt.Errorf("consumer group %s: %w", c.cfg.Group, err)
+		return nil, fmt.Errorf("consumer group %s: %w", c.cfg.Group, err)
 	}
+	return group, nil
+}
+
+// member is in the group until ctx ends or the topics change, drains, and leaves. next is nil where the
+// consumer is to end.
+func (c *Consumer) member(ctx context.Context, group *kafka.ConsumerGroup) (next *change, err error) {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	nextCtx, stopNext := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNext()
 	nextDone := make(chan struct{})
 	go func() {
 		defer close(nextDone)
-		c.join(nextCtx, ctx, group)
+		c.join(nextCtx, running, group)
 	}()
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case ch := <-c.changes:
+		next = &ch
+		c.cfg.Log.Info().Strs("topics", ch.topics).Msg("the topics change: draining, to join the group with them")
+		stop()
+	}
 	drainBy := time.Now().Add(c.cfg.DrainTimeout)
 	// The generation that is being worked on drains while its heartbeats go on; only then do we leave.
 	clean, joining := c.drainCurrent()
@@ -129,10 +194,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.cfg.Log.Warn().Msg("leaving the consumer group takes too long; going without")
 		stopNext()
 	}
-	if !clean {
-		return ErrCutOff
+	switch {
+	case ctx.Err() == nil: // what was cut off comes again, to this worker or another
+		return next, nil
+	case !clean:
+		return nil, ErrCutOff
 	}
-	return nil
+	return nil, nil
 }
 
 // join works on one generation after another. kafka-go only goes on while somebody asks for the

@@ -102,12 +102,17 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 	return page.Next, nil
 }
 
-// awaitRoom waits until half of the partition's share of the buffers is free, so that a fetch is worth
+// roomShare says for which part of a partition's share of the buffers a fetch is worth its while: one of
+// so many. What waits for long, such as the jobs of a merchant that is held, then leaves the others nearly
+// all that it does not take.
+const roomShare = 8
+
+// awaitRoom waits until some of the partition's share of the buffers is free, so that a fetch is worth
 // its while, and returns for how many records.
 func (p *partition) awaitRoom(ctx context.Context) int {
 	for {
 		jobs, bytes := p.tracker.load()
-		if jobs == 0 || (jobs <= p.maxJobs/2 && bytes <= p.maxBytes/2) {
+		if jobs == 0 || (jobs <= p.maxJobs-max(1, p.maxJobs/roomShare) && bytes <= p.maxBytes-p.maxBytes/roomShare) {
 			return p.maxJobs - jobs
 		}
 		select {

@@ -151,7 +151,7 @@ func (s *Store) Claim(ctx context.Context, c Claimant, spend int) (Claim, error)
 		return Claim{}, invalid(opClaim, "attempts to add are negative: %d", spend)
 	}
 	key := s.jobKey(c.Key)
-	r, err := s.eval(ctx, opClaim, s.scripts.claim, key,
+	r, err := s.gathered(ctx, opClaim, s.scripts.claim, key,
 		c.Token, c.Source, content, spend, s.cfg.Lease.Milliseconds(), s.cfg.Retention.Milliseconds())
 	if err != nil {
 		return Claim{}, err
@@ -172,7 +172,7 @@ func (s *Store) Begin(ctx context.Context, c Claimant, attempts int) (int, error
 		return 0, err
 	}
 	key := s.jobKey(c.Key)
-	r, err := s.eval(ctx, opBegin, s.scripts.begin, key,
+	r, err := s.gathered(ctx, opBegin, s.scripts.begin, key,
 		c.Token, attempts, s.cfg.Lease.Milliseconds(), s.cfg.Retention.Milliseconds())
 	if err != nil {
 		return 0, err

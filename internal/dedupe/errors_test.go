@@ -11,6 +11,7 @@ import (
 
 	"replyworker/internal/dedupe"
 	"replyworker/internal/dedupe/dedupetest"
+	"replyworker/internal/pace"
 )
 
 func requireReason(t *testing.T, want dedupe.Reason, err error) *dedupe.Error {
@@ -204,7 +205,8 @@ func TestArgumentsRefused(t *testing.T) {
 	requireReason(t, dedupe.ReasonInvalid, s.ProbeDone(ctx, "", "t"))
 	_, err = s.RenewHolds(ctx, []string{""}, time.Second)
 	requireReason(t, dedupe.ReasonInvalid, err)
-	requireReason(t, dedupe.ReasonInvalid, s.ReturnPace(ctx, "1", dedupe.Pace{Rate: 1, Burst: 1}, 0))
+	_, errs := s.SharePaces(t.Context(), []pace.Ask{{MchID: "1", Want: -1}})
+	requireReason(t, dedupe.ReasonInvalid, errs[0])
 	_, err = s.Lock(ctx, "", "t", "", time.Second)
 	requireReason(t, dedupe.ReasonInvalid, err)
 }

@@ -133,6 +133,22 @@ func (s *Store) ProbeDone(ctx context.Context, mchID, token string) error {
 	return err
 }
 
+// HastenProbe makes the next probe of a held merchant due now, and those after it as close together as
+// the first ones: what it is held for has been mended. It does nothing where the brake holds it, which is
+// for another cause. held tells whether the merchant is held.
+func (s *Store) HastenProbe(ctx context.Context, mchID string) (h Hold, held bool, err error) {
+	if err := checkMerchant(opHastenProbe, mchID); err != nil {
+		return Hold{}, false, err
+	}
+	key := s.holdKey(mchID)
+	r, err := s.eval(ctx, opHastenProbe, s.scripts.holdHasten, key, string(HoldBrake))
+	if err != nil || len(r.fields) == 0 {
+		return Hold{}, false, err
+	}
+	h = r.hold(mchID)
+	return h, true, s.done(opHastenProbe, key, r)
+}
+
 // RenewHolds reads the holds of merchants and makes each last for ttl from now; with a ttl of zero it
 // only reads. Merchants that are not held are not in the answer. After an error it has those that
 // could be read.

@@ -14,8 +14,8 @@ var scriptFiles embed.FS
 // scripts are the programs that a Store runs, one per step.
 type scripts struct {
 	claim, begin, renew, park, complete, fail, published, lookup, restore *redis.Script
-	hold, holdProbe, holdProbeDone, holdRenew                             *redis.Script
-	lock, unlock, paceTake, paceReturn, ping                              *redis.Script
+	hold, holdHasten, holdProbe, holdProbeDone, holdRenew                 *redis.Script
+	lock, unlock, pace, paceLearn, ping                                   *redis.Script
 }
 
 func loadScripts() scripts {
@@ -32,12 +32,13 @@ func loadScripts() scripts {
 		restore:   script(prelude, job, "restore"),
 
 		hold:          script(prelude, holds, "hold"),
+		holdHasten:    script(prelude, holds, "hold_hasten"),
 		holdProbe:     script(prelude, holds, "hold_probe"),
 		holdProbeDone: script(prelude, holds, "hold_probe_done"),
 		holdRenew:     script(prelude, holds, "hold_renew"),
 
-		paceTake:   script(prelude, "pace_take"),
-		paceReturn: script(prelude, "pace_return"),
+		pace:      script(prelude, "pace"),
+		paceLearn: script(prelude, "pace_learn"),
 
 		lock:   script(prelude, "lock"),
 		unlock: script("unlock"),
@@ -80,6 +81,17 @@ func (r *reader) text() string {
 func (r *reader) int64() int64 {
 	text := r.text()
 	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%w: field %d is no number: %q", errAnswer, r.next, text)
+	}
+	return n
+}
+
+func (r *reader) uint64() uint64 { return uint64(max(0, r.int64())) }
+
+func (r *reader) float64() float64 {
+	text := r.text()
+	n, err := strconv.ParseFloat(text, 64)
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("%w: field %d is no number: %q", errAnswer, r.next, text)
 	}

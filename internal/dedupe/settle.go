@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (s *Store) Park(ctx context.Context, c Claimant, p Parked) error {
 		return err
 	}
 	key := s.jobKey(c.Key)
-	r, err := s.eval(ctx, opPark, s.scripts.park, key,
+	r, err := s.gathered(ctx, opPark, s.scripts.park, key,
 		c.Token, max(0, p.Delay).Milliseconds(), p.GiveBack, p.MaybeSent.arg(), s.cfg.Retention.Milliseconds())
 	if err != nil {
 		return err
@@ -122,7 +123,7 @@ func (s *Store) Complete(ctx context.Context, c Claimant, d Done) (CompleteResul
 		return CompleteResult{}, err
 	}
 	key := s.jobKey(c.Key)
-	r, err := s.eval(ctx, opComplete, s.scripts.complete, key,
+	r, err := s.gathered(ctx, opComplete, s.scripts.complete, key,
 		c.Source, content, d.LogID, d.Details, max(0, d.Attempts), d.MaybeSent.arg(), s.cfg.Retention.Milliseconds())
 	if err != nil {
 		return CompleteResult{}, err
@@ -175,7 +176,7 @@ func (s *Store) Fail(ctx context.Context, c Claimant, f Failure) error {
 		return err
 	}
 	key := s.jobKey(c.Key)
-	r, err := s.eval(ctx, opFail, s.scripts.fail, key,
+	r, err := s.gathered(ctx, opFail, s.scripts.fail, key,
 		c.Token, stateLetters[f.State], f.Reason, f.Details, f.MaybeSent.arg(), s.cfg.Retention.Milliseconds())
 	if err != nil {
 		return err
@@ -202,6 +203,24 @@ func (s *Store) MarkPublished(ctx context.Context, k Key, source string) error {
 	if err := k.check(opPublished); err != nil {
 		return err
 	}
-	_, err := s.eval(ctx, opPublished, s.scripts.published, s.jobKey(k), source, s.cfg.Retention.Milliseconds())
+	_, err := s.gathered(ctx, opPublished, s.scripts.published, s.jobKey(k), source, s.cfg.Retention.Milliseconds())
 	return err
 }
+
+// NotePublished is MarkPublished for those who need not know when, or whether, the note is written: it
+// goes along with other jobs' steps. A note that is lost costs a repeated outcome, should the record
+// come again.
+func (s *Store) NotePublished(k Key, source string) {
+	if err := k.check(opPublished); err != nil {
+		s.observe(opPublished, time.Now(), err)
+		return
+	}
+	noted := s.batches.note(&call{
+		op: opPublished, script: s.scripts.published, key: s.jobKey(k), args: []any{source, s.cfg.Retention.Milliseconds()},
+	})
+	if !noted {
+		s.observe(opPublished, time.Now(), errNotes)
+	}
+}
+
+var errNotes = errors.New("too many notes wait to be written")

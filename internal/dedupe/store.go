@@ -23,11 +23,12 @@ const (
 	opHold        = "hold"
 	opProbeHold   = "probe_hold"
 	opProbeDone   = "probe_done"
+	opHastenProbe = "hasten_probe"
 	opRenewHolds  = "renew_holds"
 	opReleaseHold = "release_hold"
 	opListHolds   = "list_holds"
-	opTakePace    = "take_pace"
-	opReturnPace  = "return_pace"
+	opSharePace   = "share_pace"
+	opLearnPace   = "learn_pace"
 	opLock        = "lock"
 	opUnlock      = "unlock"
 	opPing        = "ping"
@@ -39,7 +40,8 @@ const (
 func Ops() []string {
 	return []string{
 		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
-		opHold, opProbeHold, opProbeDone, opRenewHolds, opReleaseHold, opListHolds, opTakePace, opReturnPace, opLock, opUnlock,
+		opHold, opProbeHold, opProbeDone, opHastenProbe, opRenewHolds, opReleaseHold, opListHolds, opSharePace, opLearnPace,
+		opLock, opUnlock,
 		opPing, opEviction, opInspect,
 	}
 }
@@ -53,6 +55,7 @@ type Store struct {
 	cfg     Config
 	client  redis.UniversalClient
 	scripts scripts
+	batches batcher
 }
 
 // New makes a Store. It reports all faults of cfg at once, and does not connect: Ping does.
@@ -61,11 +64,14 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Store{cfg: cfg, client: connect(cfg), scripts: loadScripts()}, nil
+	s := &Store{cfg: cfg, client: connect(cfg), scripts: loadScripts()}
+	s.batches.s = s
+	return s, nil
 }
 
-// Close closes all connections. Steps under way fail.
+// Close writes the notes that are to be written, and closes all connections.
 func (s *Store) Close() error {
+	s.batches.flush()
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close redis: %w", err)
 	}
@@ -78,7 +84,17 @@ func (s *Store) Target() string { return s.cfg.Server.String() }
 // Lease returns how long a claim holds without renewal.
 func (s *Store) Lease() time.Duration { return s.cfg.Lease }
 
-// eval runs a script on one key.
+// gathered runs a script on one key, in one go with the steps of other jobs that come at the same time.
+func (s *Store) gathered(ctx context.Context, op string, sc *redis.Script, key string, args ...any) (*reader, error) {
+	var fields []string
+	err := s.step(ctx, op, key, func(ctx context.Context) (err error) {
+		fields, err = s.batches.do(ctx, &call{op: op, script: sc, key: key, args: args})
+		return err
+	})
+	return &reader{fields: fields}, err
+}
+
+// eval runs a script on one key, alone.
 func (s *Store) eval(ctx context.Context, op string, sc *redis.Script, key string, args ...any) (*reader, error) {
 	var fields []string
 	err := s.step(ctx, op, key, func(ctx context.Context) error {
@@ -117,51 +133,36 @@ func (s *Store) observe(op string, start time.Time, err error) {
 	}
 }
 
-// evalAll runs a script on many keys, in batches, and calls each with the answers one by one. In a
-// pipeline there is no falling back from EVALSHA to EVAL, so what is answered NOSCRIPT runs again alone.
+// evalAll runs a script on many keys, in batches, and calls each with the answers one by one.
 func (s *Store) evalAll(
 	ctx context.Context, op string, sc *redis.Script, calls []call, each func(i int, r *reader, err error),
 ) {
 	for from := 0; from < len(calls); from += maxPipeline {
-		batch := calls[from:min(from+maxPipeline, len(calls))]
+		batch := make([]*call, 0, maxPipeline)
+		for i := from; i < min(from+maxPipeline, len(calls)); i++ {
+			calls[i].op, calls[i].script = op, sc
+			batch = append(batch, &calls[i])
+		}
 		start := time.Now()
-		err := s.evalBatch(ctx, op, sc, batch, func(i int, r *reader, err error) { each(from+i, r, err) })
+		err := s.evalBatch(ctx, batch, func(i int, r *reader, err error) { each(from+i, r, err) })
 		s.observe(op, start, err)
 	}
 }
 
-// call is one script call of a batch.
-type call struct {
-	key  string
-	args []any
-}
-
 // evalBatch returns the first failure, for Observe.
-func (s *Store) evalBatch(
-	ctx context.Context, op string, sc *redis.Script, batch []call, each func(i int, r *reader, err error),
-) error {
+func (s *Store) evalBatch(ctx context.Context, batch []*call, each func(i int, r *reader, err error)) (first error) {
 	inner, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	cmds := make([]*redis.Cmd, len(batch))
-	pipe := s.client.Pipeline()
+	s.pipeline(inner, batch)
 	for i, c := range batch {
-		cmds[i] = sc.EvalSha(inner, pipe, []string{c.key}, c.args...)
-	}
-	// The pipeline's error is the first command's that has one; each is looked at below.
-	_, _ = pipe.Exec(inner)
-	var first error
-	for i, c := range batch {
-		fields, err := answer(cmds[i])
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			fields, err = answer(sc.Run(inner, s.client, []string{c.key}, c.args...))
-		}
+		err := c.err
 		if err != nil {
-			err = wrap(ctx, op, c.key, err)
+			err = wrap(ctx, c.op, c.key, err)
 			if first == nil {
 				first = err
 			}
 		}
-		each(i, &reader{fields: fields}, err)
+		each(i, &reader{fields: c.fields}, err)
 	}
 	return first
 }

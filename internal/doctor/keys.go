@@ -234,11 +234,12 @@ func (c Config) answerKey(l *list, name, id string, own *rsa.PublicKey, read fun
 		return
 	}
 	const fromPlatform = "give the WeChat Pay public key that the merchant platform offers (pub_key.pem), with its id"
-	key, serial, err := wxclient.ParsePublicKey(data)
+	answer, err := wxclient.ParseAnswerKey(data)
 	if err != nil {
 		l.failed(name, err.Error(), fromPlatform)
 		return
 	}
+	key, serial := answer.Key, answer.Serial
 	var found findings
 	if own != nil && key.Equal(own) {
 		found.fail("it is the merchant's own key: no answer would be verified", fromPlatform)
@@ -251,30 +252,27 @@ func (c Config) answerKey(l *list, name, id string, own *rsa.PublicKey, read fun
 		found.warn("the id "+id+" does not begin with "+publicKeyPrefix+", and the file is a public key",
 			"set the id that the merchant platform shows beside the key")
 	case !isKey:
-		c.platformCertificate(&found, data, id)
+		c.platformCertificate(&found, answer, id)
 	}
 	text := fmt.Sprintf("%s, RSA of %d bits", id, key.N.BitLen())
 	if serial != "" {
-		text += ", a platform certificate"
+		text += fmt.Sprintf(", a platform certificate until %s (%s)", answer.NotAfter.UTC().Format(time.DateOnly),
+			days(answer.NotAfter.Sub(c.Now())))
 	}
 	found.end(l, name, text)
 }
 
 // platformCertificate checks a certificate of WeChat Pay's, by whose serial answers name their key.
-func (c Config) platformCertificate(found *findings, data []byte, id string) {
-	cert, err := parseCertificate(data)
-	if err != nil {
-		return // ParsePublicKey has read it
-	}
-	if !sameSerial(cert.SerialNumber, id) {
-		found.fail(fmt.Sprintf("the id is %s, and the certificate's serial is %X", id, cert.SerialNumber),
+func (c Config) platformCertificate(found *findings, cert wxclient.AnswerKey, id string) {
+	if cert.Fits(id) != nil {
+		found.fail(fmt.Sprintf("the id is %s, and the certificate's serial is %s", id, strings.TrimLeft(cert.Serial, "0")),
 			"set the certificate's serial as the id")
 	}
+	end := cert.NotAfter.UTC().Format(time.DateOnly)
 	switch left := cert.NotAfter.Sub(c.Now()); {
 	case left <= 0:
-		found.fail("the platform certificate is over since "+cert.NotAfter.UTC().Format(time.DateOnly),
-			"go over to WeChat Pay's public key")
+		found.fail("the platform certificate is over since "+end, "go over to WeChat Pay's public key")
 	case left < merchantCertificate:
-		found.warn(fmt.Sprintf("the platform certificate ends in %s", days(left)), "go over to WeChat Pay's public key")
+		found.warn(fmt.Sprintf("the platform certificate ends in %s, on %s", days(left), end), "go over to WeChat Pay's public key")
 	}
 }

@@ -157,7 +157,7 @@ func TestPublicKeys(t *testing.T) {
 		{publicKeyID, publicPEM(t, merchantKey(t)), verdict{ofPublicKey, doctor.Failed, "it is the merchant's own key", "pub_key.pem"}},
 		{publicKeyID, w.certificate(platform), verdict{ofPublicKey, doctor.Failed, "the file is a certificate", "pub_key.pem"}},
 		{"0ABC", publicPEM(t, platformKey(t)), verdict{ofPublicKey, doctor.Warned, "does not begin with PUB_KEY_ID_", "beside the key"}},
-		{"0ABC", w.certificate(platform), verdict{ofPublicKey, doctor.Passed, "a platform certificate", ""}},
+		{"0ABC", w.certificate(platform), verdict{ofPublicKey, doctor.Passed, "a platform certificate until ", ""}},
 		{"ABD", w.certificate(platform), verdict{ofPublicKey, doctor.Failed, "the certificate's serial is ABC", "as the id"}},
 		{"ABC", w.certificate(over), verdict{ofPublicKey, doctor.Failed, "is over since 2026-11-23", "public key"}},
 		{"ABC", w.certificate(ending), verdict{ofPublicKey, doctor.Warned, "ends in 0 days", "public key"}},

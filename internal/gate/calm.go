@@ -20,13 +20,13 @@ func (c *calm) share() float64 { return max(strangersPace/float64(max(1, c.stran
 func (g *Gate) restart(now time.Time) {
 	g.calm = calm{until: now.Add(restartCalm)}
 	for _, m := range g.merchants {
-		if m.asked && !m.pace.known() {
+		if m.asked && !m.ramp.steady.known() {
 			g.calm.strangers++
 		}
 	}
 	for _, m := range g.merchants {
-		if m.asked || m.pace.known() {
-			m.pace.restart(now, g.outage, g.calm.share())
+		if m.asked || m.ramp.steady.known() {
+			m.ramp.restart(now, g.outage, g.calm.share())
 		}
 	}
 }
@@ -36,11 +36,14 @@ func (g *Gate) restart(now time.Time) {
 func (g *Gate) calmDown(now time.Time, m *merchant) {
 	if !m.asked && now.Before(g.calm.until) {
 		g.calm.strangers++
-		m.pace.restart(now, now, g.calm.share())
+		m.ramp.restart(now, now, g.calm.share())
 	}
-	m.asked = true
+	if !m.asked {
+		m.asked = true
+		g.askers++
+	}
 	if m.held != nil {
-		m.pace.restart(now, m.held.Since, strangersPace)
+		m.ramp.restart(now, m.held.Since, strangersPace)
 		m.held = nil
 	}
 }

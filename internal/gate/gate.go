@@ -27,6 +27,9 @@ type Config struct {
 	// BreakerCooldown is the first wait before a host is probed; it doubles up to six times that, and
 	// not over 30 s unless the first is longer.
 	BreakerCooldown time.Duration
+	// Pace returns the pace of a merchant that wants to call for the first time, or nil where it has none;
+	// nil is nobody has one. It is called under the gate's lock.
+	Pace func(mchid string) Pace
 	// Jitter returns numbers in [0, 1). It is called under the gate's lock.
 	Jitter func() float64
 	// OnBreaker is told of every opening and closing, under the gate's lock; nil for nobody.
@@ -42,6 +45,7 @@ type Gate struct {
 	used      int
 	hosts     []breaker // by wxclient.Host
 	merchants map[string]*merchant
+	askers    int // merchants that have asked for leave
 	successes uint64
 	usual     usual
 	outage    time.Time // since when both hosts are out; zero while one is well
@@ -51,37 +55,49 @@ type Gate struct {
 
 type merchant struct {
 	asked       bool // for leave, at any time
-	pace        pace
-	ceiling     Ceiling
+	used        int  // slots
+	pace        Pace // nil for none
+	ramp        ramp
 	hold        *hold
 	held        *Hold // that has ended and is to be followed by a calm start
 	successes   uint64
 	lastSuccess time.Time
 }
 
-// take takes account of one call, where the pace and the ceiling leave room for it now.
-func (m *merchant) take(now time.Time) bool {
-	if m.pace.wait(now) > 0 || (m.ceiling != nil && m.ceiling.Take(now) > 0) {
-		return false
+// take takes account of one call, where the ramp and the pace leave room for it now; else it returns how
+// long to wait.
+func (m *merchant) take(now time.Time) (epoch uint64, wait time.Duration) {
+	if wait := m.ramp.wait(now); wait > 0 {
+		return 0, wait
 	}
-	m.pace.take()
-	return true
+	if m.pace != nil {
+		if epoch, wait = m.pace.Take(now); wait > 0 {
+			return 0, wait
+		}
+	}
+	m.ramp.take()
+	return epoch, 0
 }
 
 // giveBack returns what was taken for a call that was not made.
-func (m *merchant) giveBack() {
-	m.pace.giveBack()
-	if m.ceiling != nil {
-		m.ceiling.GiveBack()
+func (m *merchant) giveBack(now time.Time, epoch uint64) {
+	m.ramp.giveBack()
+	if m.pace != nil {
+		m.pace.GiveBack(now, epoch)
 	}
 }
 
-// Ceiling is a fixed limit on a merchant's calls, shared by all workers. Take returns zero where a
-// call may go now and has been counted, else how long to wait before it is asked again. It must not
-// block. GiveBack returns what was taken and not used.
-type Ceiling interface {
-	Take(now time.Time) time.Duration
-	GiveBack()
+// Pace is a merchant's limit on calls, shared by all workers; pace.Pacer is one. It must not block.
+type Pace interface {
+	// Take takes account of a call that may go now, and wait is zero; else wait is how long until it is
+	// asked again. The epoch goes back with the call's answer.
+	Take(now time.Time) (epoch uint64, wait time.Duration)
+	// GiveBack returns what was taken and not used.
+	GiveBack(now time.Time, epoch uint64)
+	// Answer tells of the answer to a call that was taken account of at a time; any but 429 is not refused.
+	Answer(now, taken time.Time, epoch uint64, refused bool, retryAfter time.Duration)
+	// Limit returns the limit in calls/s, 0 for none.
+	Limit() float64
 }
 
 // New makes a Gate with every breaker closed and nobody held.
@@ -97,17 +113,13 @@ func New(cfg Config) *Gate {
 	return g
 }
 
-// SetCeiling puts a fixed limit on a merchant's calls.
-func (g *Gate) SetCeiling(mchid string, c Ceiling) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.merchant(mchid).ceiling = c
-}
-
 func (g *Gate) merchant(mchid string) *merchant {
 	m := g.merchants[mchid]
 	if m == nil {
-		m = &merchant{pace: newPace()}
+		m = &merchant{}
+		if g.cfg.Pace != nil {
+			m.pace = g.cfg.Pace(mchid)
+		}
 		g.merchants[mchid] = m
 	}
 	return m
@@ -137,14 +149,18 @@ type Grant struct {
 	Host wxclient.Host
 	// HoldProbe says that the merchant is held and this call is to find out whether it still must be.
 	HoldProbe bool
+	// RetryAfter is what a SlowDown asked to wait; the holder sets it before Done.
+	RetryAfter time.Duration
 
 	at        time.Time       // of the leave
 	began     time.Time       // of the call
+	epoch     uint64          // of the merchant's pace at the leave
 	out       context.Context //nolint:containedctx // A host's, not a caller's: see HostOut.
 	hostProbe bool
-	called    bool // a call's end was reported on an earlier host
-	reserved  bool // the call on the other host is taken account of
-	left      bool // of a probe that its job has left; it has no slot
+	called    bool   // a call's end was reported on an earlier host
+	reserved  bool   // the call on the other host is taken account of,
+	next      uint64 // in this epoch
+	left      bool   // of a probe that its job has left; it has no slot
 }
 
 // HostProbe says that the host is out, and this call is to find out whether it is back.
@@ -180,25 +196,23 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 	}
 	m := g.merchant(ask.MchID)
 	g.calmDown(now, m)
+	if g.used >= g.cfg.Concurrency-g.spare() && m.used >= g.share() {
+		return nil, &Denial{Everyone: true} // a slot that is free by then will tell
+	}
 	if m.hold != nil {
 		if wait, everyone, ok := m.hold.ready(now, ask.Lane); !ok {
 			return nil, &Denial{Wait: wait, Everyone: everyone}
 		}
 	}
-	if wait := m.pace.wait(now); wait > 0 {
-		return nil, &Denial{Wait: wait, Everyone: true}
-	}
 	host, probe, d := g.host(now, ask.Lane)
 	if d != nil {
 		return nil, d
 	}
-	if m.ceiling != nil {
-		if wait := m.ceiling.Take(now); wait > 0 {
-			return nil, &Denial{Wait: wait, Everyone: true}
-		}
+	epoch, wait := m.take(now)
+	if wait > 0 {
+		return nil, &Denial{Wait: wait, Everyone: true}
 	}
-	m.pace.take()
-	grant := &Grant{Ask: ask}
+	grant := &Grant{Ask: ask, epoch: epoch}
 	g.enter(now, grant, host, probe)
 	if m.hold != nil {
 		grant.HoldProbe = true
@@ -208,6 +222,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		g.store.probe = grant
 	}
 	g.used++
+	m.used++
 	return grant, nil
 }
 
@@ -262,10 +277,14 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 	if !ok {
 		return false
 	}
-	if !grant.reserved && !g.merchant(grant.MchID).take(now) {
-		return false
+	if !grant.reserved {
+		epoch, wait := g.merchant(grant.MchID).take(now)
+		if wait > 0 {
+			return false
+		}
+		grant.next = epoch
 	}
-	grant.reserved = false
+	grant.epoch, grant.reserved = grant.next, false
 	g.hosts[grant.Host].calls--
 	g.enter(now, grant, to, probe)
 	return true
@@ -279,7 +298,11 @@ func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	better := !g.store.down && g.hosts[grant.Host].open && g.otherIsWell(grant.Host)
-	if grant.reserved || !better || !g.merchant(grant.MchID).take(now) {
+	if grant.reserved || !better {
+		return nil, false
+	}
+	epoch, wait := g.merchant(grant.MchID).take(now)
+	if wait > 0 {
 		return nil, false
 	}
 	if grant.hostProbe {
@@ -288,7 +311,7 @@ func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 		g.hosts[grant.Host].calls++
 		left = &probe
 	}
-	grant.reserved = true
+	grant.reserved, grant.next = true, epoch
 	return left, true
 }
 
@@ -317,13 +340,14 @@ const (
 func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	m := g.merchant(grant.MchID)
 	if !grant.left {
 		g.used--
+		m.used = max(0, m.used-1) // it may have been forgotten meanwhile
 	}
 	g.hosts[grant.Host].calls--
-	m := g.merchant(grant.MchID)
 	if grant.reserved { // and not used
-		m.giveBack()
+		m.giveBack(now, grant.next)
 		grant.reserved = false
 	}
 	if m.hold != nil && m.hold.probe == grant {
@@ -336,7 +360,7 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 			g.hosts[grant.Host].probing = false
 		}
 		if !grant.called {
-			m.giveBack()
+			m.giveBack(now, grant.epoch)
 		}
 	case HostFailed:
 		if !grant.called {
@@ -352,16 +376,18 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 			g.usual.note(now.Sub(grant.began))
 		}
 		g.hostAnswered(now, grant) // first: where it ends an outage, this answer belongs to what follows
-		m.pace.answer(now, grant.at, end == SlowDown)
+		if m.pace != nil {
+			m.pace.Answer(now, grant.at, grant.epoch, end == SlowDown, grant.RetryAfter)
+		}
 		if m.hold == nil { // the probes of a held merchant are no steady rate
-			m.pace.note(now, grant.at, end == Succeeded)
+			m.ramp.steady.note(now, grant.at, end == Succeeded)
 		}
 	}
 	g.Wake()
 }
 
 func (g *Gate) hostFailed(now time.Time, grant *Grant) {
-	g.merchant(grant.MchID).pace.note(now, grant.at, false)
+	g.merchant(grant.MchID).ramp.steady.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
 	if b.failed(now, grant) {
 		b.endOut()

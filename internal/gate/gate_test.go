@@ -449,24 +449,40 @@ func TestStoreDownStopsEverybodyAndProbesOneAtATime(t *testing.T) {
 	require.Equal(t, 100*time.Millisecond, c.denied("y").Wait, "a new outage begins with a short wait again")
 }
 
-// fixedCeiling lets n calls through.
-type fixedCeiling struct{ n int }
-
-func (f *fixedCeiling) Take(time.Time) time.Duration {
-	if f.n == 0 {
-		return 70 * time.Millisecond
-	}
-	f.n--
-	return 0
+// fixedPace lets n calls through.
+type fixedPace struct {
+	n                 int
+	accepted, refused int
+	retryAfter        time.Duration
 }
 
-func (f *fixedCeiling) GiveBack() { f.n++ }
+func (f *fixedPace) of(string) gate.Pace { return f }
+
+func (f *fixedPace) Take(time.Time) (uint64, time.Duration) {
+	if f.n == 0 {
+		return 0, 70 * time.Millisecond
+	}
+	f.n--
+	return 7, 0
+}
+
+func (f *fixedPace) GiveBack(_ time.Time, epoch uint64) { f.n += int(epoch / 7) }
+
+func (f *fixedPace) Answer(_, _ time.Time, epoch uint64, refused bool, retryAfter time.Duration) {
+	if refused {
+		f.refused += int(epoch / 7)
+		f.retryAfter = retryAfter
+	} else {
+		f.accepted += int(epoch / 7)
+	}
+}
+
+func (f *fixedPace) Limit() float64 { return 5 }
 
 func TestCeilingCountsCallsAndNothingElse(t *testing.T) {
 	t.Parallel()
-	c := newClock(t, gate.Config{HasBackup: true})
-	ceiling := &fixedCeiling{n: 3}
-	c.g.SetCeiling("1", ceiling)
+	ceiling := &fixedPace{n: 3}
+	c := newClock(t, gate.Config{HasBackup: true, Pace: ceiling.of})
 	c.call("a", gate.Unused)
 	require.Equal(t, 3, ceiling.n, "an unused grant was given back")
 	grant := c.granted("a")
@@ -486,9 +502,8 @@ func TestCeilingCountsCallsAndNothingElse(t *testing.T) {
 
 func TestCeilingIsNotAskedWhereSomethingElseSaysNo(t *testing.T) {
 	t.Parallel()
-	c := newClock(t, gate.Config{Concurrency: 10})
-	ceiling := &fixedCeiling{n: 100}
-	c.g.SetCeiling("1", ceiling)
+	ceiling := &fixedPace{n: 100}
+	c := newClock(t, gate.Config{Concurrency: 10, Pace: ceiling.of})
 	c.fail(3)
 	c.denied("a")
 	c.g.SetHold("1", gate.Hold{ProbeAt: c.now.Add(time.Hour)})
@@ -497,6 +512,29 @@ func TestCeilingIsNotAskedWhereSomethingElseSaysNo(t *testing.T) {
 	c.g.StoreDown(c.now)
 	c.denied("a")
 	require.Equal(t, 97, ceiling.n, "calls left of 100 after three calls")
+}
+
+func TestThePaceIsToldOfAnswers(t *testing.T) {
+	t.Parallel()
+	pace := &fixedPace{n: 100}
+	c := newClock(t, gate.Config{HasBackup: true, Pace: pace.of})
+	c.call("a", gate.Succeeded)
+	c.call("a", gate.Answered)
+	c.call("a", gate.Unused)
+	c.fail(1)
+	require.Equal(t, 2, pace.accepted)
+	require.Zero(t, pace.refused)
+	grant := c.granted("a")
+	grant.RetryAfter = 3 * time.Second
+	c.done(grant, gate.SlowDown)
+	require.Equal(t, 1, pace.refused)
+	require.Equal(t, 3*time.Second, pace.retryAfter)
+	require.InDelta(t, 5, c.g.State().Merchants[0].Pace, 0)
+
+	grant = c.granted("a")
+	require.True(t, c.g.Switch(c.now, grant), "to the other host")
+	c.done(grant, gate.Succeeded)
+	require.Equal(t, 3, pace.accepted, "the call on the other host has an epoch of its own")
 }
 
 func TestSuccessesAreCountedByMerchant(t *testing.T) {

@@ -84,10 +84,9 @@ func TestACallIsLeftWhileItsHostIsOutAndTheOtherIsWell(t *testing.T) {
 // A call is not left where the other host may not be called: it would only wait there.
 func TestACallIsNotLeftWithoutRoomForAnother(t *testing.T) {
 	t.Parallel()
-	c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true})
+	ceiling := &fixedPace{n: 2}
+	c := newClock(t, gate.Config{BreakerFailures: 1, HasBackup: true, Pace: ceiling.of})
 	c.fail(1)
-	ceiling := &fixedCeiling{n: 1}
-	c.g.SetCeiling("1", ceiling)
 	c.after(6 * time.Second)
 	grant := c.granted("a")
 	require.True(t, grant.HostProbe())

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"math"
 	"sort"
 	"time"
 
@@ -28,7 +27,7 @@ type HostState struct {
 // MerchantState is one merchant's pace and hold.
 type MerchantState struct {
 	MchID string
-	// Pace is the learned limit in calls/s, 0 for none.
+	// Pace is the limit that holds at present, in calls/s, 0 for none.
 	Pace float64
 	Hold *Hold
 }
@@ -46,8 +45,11 @@ func (g *Gate) State() State {
 	}
 	for id, m := range g.merchants {
 		ms := MerchantState{MchID: id}
-		if !math.IsInf(m.pace.limit, 1) {
-			ms.Pace = m.pace.limit
+		if m.pace != nil {
+			ms.Pace = m.pace.Limit()
+		}
+		if m.ramp.limit > 0 && (ms.Pace == 0 || m.ramp.limit < ms.Pace) {
+			ms.Pace = m.ramp.limit
 		}
 		if m.hold != nil {
 			h := m.hold.Hold

@@ -96,26 +96,34 @@ func (a *api) recovered(t time.Time) time.Time {
 	return first
 }
 
-// sharedRate is a fixed limit of several workers, as Redis keeps it.
+// sharedRate is a fixed limit of several workers: a bucket of tokens.
 type sharedRate struct {
-	mu     sync.Mutex
-	bucket tokenBucket
+	mu                  sync.Mutex
+	rate, burst, tokens float64
+	filled              time.Time
 }
 
-func (s *sharedRate) Take(now time.Time) time.Duration {
+func (s *sharedRate) Take(now time.Time) (uint64, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bucket.take(now) {
-		return 0
+	s.tokens = min(s.burst, s.tokens+now.Sub(s.filled).Seconds()*s.rate)
+	s.filled = now
+	if s.tokens < 1 {
+		return 0, max(time.Millisecond, time.Duration((1-s.tokens)/s.rate*float64(time.Second)))
 	}
-	return max(time.Millisecond, time.Duration((1-s.bucket.tokens)/s.bucket.rate*float64(time.Second)))
+	s.tokens--
+	return 0, 0
 }
 
-func (s *sharedRate) GiveBack() {
+func (s *sharedRate) GiveBack(time.Time, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bucket.tokens++
+	s.tokens++
 }
+
+func (s *sharedRate) Answer(_, _ time.Time, _ uint64, _ bool, _ time.Duration) {}
+
+func (s *sharedRate) Limit() float64 { return s.rate }
 
 // node is one worker: its gate and its scheduler, the real ones.
 type node struct {
@@ -213,18 +221,19 @@ func newWorld(t *testing.T, l load) *world {
 		cancel()
 		running.Wait()
 	})
-	shared := make([]*sharedRate, l.merchants)
-	for m := range shared {
-		shared[m] = &sharedRate{bucket: tokenBucket{rate: l.rate, burst: max(1, l.rate/10), filled: time.Now()}}
+	shared := map[string]*sharedRate{}
+	for m := range l.merchants {
+		shared[fmt.Sprint(m)] = &sharedRate{rate: l.rate, burst: max(1, l.rate/10), filled: time.Now()}
+	}
+	var paces func(string) gate.Pace
+	if l.rate > 0 {
+		paces = func(mchid string) gate.Pace { return shared[mchid] }
 	}
 	for id := range l.workers {
 		random := rand.New(rand.NewPCG(1, uint64(id)))
-		g := newGate(gate.Config{Concurrency: l.concurrency, HasBackup: true, BreakerFailures: 5, Jitter: random.Float64})
-		for m := range shared {
-			if l.rate > 0 {
-				g.SetCeiling(fmt.Sprint(m), shared[m])
-			}
-		}
+		g := newGate(gate.Config{
+			Concurrency: l.concurrency, HasBackup: true, BreakerFailures: 5, Jitter: random.Float64, Pace: paces,
+		})
 		s := schedule.New(schedule.Config{Gate: g, MaxRunning: 4*l.concurrency + 64})
 		running.Go(func() { s.Run(ctx) })
 		w.nodes = append(w.nodes, &node{

@@ -118,7 +118,7 @@ func (u *turn) attempt(body []byte, n *tally) (wxclient.Answer, *wxclient.Error)
 // reply makes one call on a host.
 func (u *turn) reply(ctx context.Context, host wxclient.Host, body []byte) (wxclient.Answer, *wxclient.Error) {
 	begin := time.Now()
-	answer, err := u.p.cfg.API.Reply(ctx, host, u.p.cfg.Merchants[u.job.MchID], u.job.ComplaintID, body)
+	answer, err := u.p.cfg.API.Reply(ctx, host, u.merchant, u.job.ComplaintID, body)
 	var e *wxclient.Error
 	switch {
 	case err == nil:
@@ -160,6 +160,11 @@ func (u *turn) note(e *wxclient.Error) {
 // Holds and the brake are decided before the grant goes back and before anything is settled:
 // otherwise the refusals in flight are buried past them.
 func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
+	if u.keysReplaced(e) {
+		n.count(false)
+		u.release(answered(e))
+		return u.park(0, n)
+	}
 	switch e.Class {
 	case wxclient.ClassHostFailed: // counted in elsewhere, where its fault was reported
 		return u.retryOrExhaust(e, n, gate.HostFailed)
@@ -174,6 +179,7 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 		return u.retryOrExhaust(e, n, answered(e))
 	case wxclient.ClassSlowDown:
 		n.count(u.p.gate.Succeeding(time.Now(), u.job.MchID))
+		u.grant.RetryAfter = e.RetryAfter
 		return u.retryOrExhaust(e, n, gate.SlowDown)
 	case wxclient.ClassCredentials:
 		n.count(u.ownSucceeded())
@@ -188,6 +194,13 @@ func (u *turn) conclude(e *wxclient.Error, n *tally) schedule.Next {
 	default: // refused, which says nothing of the attempts before it
 		return u.end(job.ReasonRejected, e, n, answered(e))
 	}
+}
+
+// keysReplaced says that the call was refused for keys that are not the merchant's any more: that says
+// nothing of the new ones, and the job goes again with them.
+func (u *turn) keysReplaced(e *wxclient.Error) bool {
+	return (e.Class == wxclient.ClassCredentials || e.Class == wxclient.ClassUnknownKey) &&
+		u.p.merchant(u.job.MchID) != u.merchant
 }
 
 // answered is how a call ended that was refused: by the host, or before the host was asked.

@@ -24,15 +24,21 @@ func (w *work) decode() {
 		w.reject(partial(err), err.Error())
 		return
 	}
+	now := w.p.roster.Load()
 	if j.MchID == "" {
-		j.MchID = w.p.cfg.DefaultMchID
+		j.MchID = now.defaultMchID
 	}
-	if w.p.cfg.Merchants[j.MchID] == nil {
-		unknown := j.Invalid(job.Problem{Pointer: "/mchid", Rule: fmt.Sprintf("%q is not a configured merchant", j.MchID)})
+	if now.merchants[j.MchID] == nil {
+		unknown := notConfigured(j)
 		w.reject(&unknown.Partial, unknown.Error())
 		return
 	}
 	w.job = j
+}
+
+// notConfigured is what is wrong with a job that no configured merchant can sign.
+func notConfigured(j *job.Job) *job.InvalidError {
+	return j.Invalid(job.Problem{Pointer: "/mchid", Rule: fmt.Sprintf("%q is not a configured merchant", j.MchID)})
 }
 
 func partial(err error) *job.Job {

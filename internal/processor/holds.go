@@ -20,6 +20,7 @@ type Holds interface {
 	ProbeHold(ctx context.Context, mchid string, p dedupe.Probe) (dedupe.ProbeAnswer, error)
 	ProbeDone(ctx context.Context, mchid, token string) error
 	RenewHolds(ctx context.Context, mchids []string, ttl time.Duration) (map[string]dedupe.Hold, error)
+	HastenProbe(ctx context.Context, mchid string) (dedupe.Hold, bool, error)
 	ReleaseHold(ctx context.Context, mchid string) (bool, error)
 }
 
@@ -40,7 +41,7 @@ const (
 type keeper struct {
 	store     Holds
 	gate      *gate.Gate
-	merchants []string
+	merchants func() []string
 	log       zerolog.Logger
 	metrics   *metrics
 	ended     func(mchid string) // told of every hold that is over, whoever ended it
@@ -49,19 +50,16 @@ type keeper struct {
 	unsaved map[string]dedupe.HoldRequest // holds that the store does not know yet
 	began   map[string]time.Time          // when this worker held a merchant last
 	probes  map[string]string             // tokens of the probes that are out, by merchant
+	newKeys map[string]bool               // merchants whose probe is due, which the store does not know yet
 }
 
-func newKeeper(
-	store Holds, g *gate.Gate, merchants map[string]*wxclient.Merchant, log zerolog.Logger, m *metrics,
-) *keeper {
-	k := &keeper{
-		store: store, gate: g, log: log, metrics: m, ended: func(string) {},
+// newKeeper makes a keeper of the merchants that a function names.
+func newKeeper(store Holds, g *gate.Gate, merchants func() []string, log zerolog.Logger, m *metrics) *keeper {
+	return &keeper{
+		store: store, gate: g, merchants: merchants, log: log, metrics: m, ended: func(string) {},
 		unsaved: map[string]dedupe.HoldRequest{}, began: map[string]time.Time{}, probes: map[string]string{},
+		newKeys: map[string]bool{},
 	}
-	for id := range merchants {
-		k.merchants = append(k.merchants, id)
-	}
-	return k
 }
 
 // run keeps the gate up to date until ctx ends.
@@ -84,17 +82,20 @@ func (k *keeper) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, holdTimeout)
 	defer cancel()
 	k.mu.Lock()
-	unsaved := maps.Clone(k.unsaved)
+	unsaved, newKeys := maps.Clone(k.unsaved), maps.Clone(k.newKeys)
 	k.mu.Unlock()
 	for id, req := range unsaved {
 		k.save(ctx, id, req)
 	}
+	for id := range newKeys {
+		k.hastenOne(ctx, id)
+	}
 	asked := time.Now()
-	held, err := k.store.RenewHolds(ctx, k.merchants, holdTTL)
+	held, err := k.store.RenewHolds(ctx, k.merchants(), holdTTL)
 	if err != nil {
 		return // as it was; a store that does not answer stops everybody anyway
 	}
-	for _, id := range k.merchants {
+	for _, id := range k.merchants() { // one may be gone meanwhile
 		k.mu.Lock()
 		_, isUnsaved := k.unsaved[id]
 		since := k.began[id]
@@ -136,6 +137,9 @@ func (k *keeper) credentials(ctx context.Context, mchid string, e *wxclient.Erro
 	if e.Class == wxclient.ClassUnknownKey {
 		req.Kind, req.Code = dedupe.HoldAnswerKey, e.KeyID
 		req.Message = "answers are signed with key " + e.KeyID + ", which is not configured"
+		if e.Err != nil {
+			req.Message = e.Err.Error() // which names the keys that are
+		}
 	}
 	k.hold(ctx, mchid, req)
 }
@@ -178,6 +182,40 @@ func (k *keeper) save(ctx context.Context, mchid string, req dedupe.HoldRequest)
 	delete(k.unsaved, mchid)
 	k.mu.Unlock()
 	k.gate.SetHold(mchid, k.localHold(h))
+}
+
+// hasten lets those of the merchants that are held because of their keys be probed now, and where the
+// store does not answer, when it does.
+func (k *keeper) hasten(ctx context.Context, mchids []string) {
+	k.mu.Lock()
+	for _, id := range mchids {
+		k.newKeys[id] = true
+	}
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, holdTimeout)
+	defer cancel()
+	for _, id := range mchids {
+		k.hastenOne(ctx, id)
+	}
+}
+
+func (k *keeper) hastenOne(ctx context.Context, mchid string) {
+	h, held, err := k.store.HastenProbe(ctx, mchid)
+	if err != nil {
+		return // refresh tries again
+	}
+	k.mu.Lock()
+	delete(k.newKeys, mchid)
+	_, isUnsaved := k.unsaved[mchid]
+	k.mu.Unlock()
+	if !held || isUnsaved {
+		return
+	}
+	if local, known := k.gate.Held(mchid); known && h.NextProbe <= 0 {
+		local.ProbeAt, local.LastProbe = time.Now(), ""
+		k.gate.SetHold(mchid, local)
+		k.log.Info().Str("mchid", mchid).Msg("the held merchant has new keys: it is probed at once")
+	}
 }
 
 // mayProbe takes the probe of a held merchant from all workers, for the job of that lane.

@@ -97,6 +97,14 @@ func (p probed) end() gate.End {
 	}
 }
 
+// retryAfter is what the answer asks to wait, zero where it asks nothing.
+func (p probed) retryAfter() time.Duration {
+	if p.err == nil {
+		return 0
+	}
+	return p.err.RetryAfter
+}
+
 // probe makes the call that finds out whether a host is back. Where it is not answered in the usual
 // time and the other host can take the job, the job goes on there, and the probe is left to find out
 // what it can. attempts are the job's, with this one.
@@ -120,6 +128,7 @@ func (u *turn) probe(body []byte, attempts int) (wxclient.Answer, *wxclient.Erro
 	u.p.probes.Go(func() {
 		defer close(left.over)
 		<-ended
+		grant.RetryAfter = end.retryAfter()
 		u.p.gate.Done(time.Now(), grant, end.end())
 		if end.err == nil {
 			u.guard(func() { left.succeeded = u.taken(claim, end.answer, attempts) })

@@ -76,18 +76,31 @@ func (k *worker) primaryNeedsAProbe() {
 	k.primaryIsDue()
 }
 
-// calls is a ceiling that leaves room for so many.
-type calls struct{ left atomic.Int64 }
-
-func (c *calls) Take(time.Time) time.Duration {
-	if c.left.Add(-1) >= 0 {
-		return 0
-	}
-	c.left.Add(1)
-	return time.Hour
+// room is a pace that leaves room for so many calls, once it is limited.
+type room struct {
+	limited atomic.Bool
+	left    atomic.Int64
 }
 
-func (c *calls) GiveBack() { c.left.Add(1) }
+// limit leaves room for n calls from now on.
+func (r *room) limit(n int64) {
+	r.left.Store(n)
+	r.limited.Store(true)
+}
+
+func (r *room) Take(time.Time) (uint64, time.Duration) {
+	if !r.limited.Load() || r.left.Add(-1) >= 0 {
+		return 0, 0
+	}
+	r.left.Add(1)
+	return 0, time.Hour
+}
+
+func (r *room) GiveBack(time.Time, uint64) { r.left.Add(1) }
+
+func (r *room) Answer(_, _ time.Time, _ uint64, _ bool, _ time.Duration) {}
+
+func (r *room) Limit() float64 { return 0 }
 
 // primaryFails reports a failure of the primary, as a call of another merchant would.
 func (k *worker) primaryFails() {
@@ -233,20 +246,17 @@ func TestACallIsNotLeftForNothing(t *testing.T) {
 			h := newHanging(w)
 			k := w.start(fakes{trips: 1, reply: h.reply, retry: retry.Policy{Initial: time.Millisecond, Max: time.Millisecond, Attempts: 1}})
 			k.learn()
-			room := &calls{}
-			room.left.Store(1)
 			if probe {
 				k.primaryFails()
 				k.primaryIsDue()
-				k.gate.SetCeiling(testMchID, room)
+				k.room.limit(1)
 			}
 			d := record("c", "id", nil)
 			k.deliver(d)
 			w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
 			k.gate.Done(time.Now(), k.otherMerchant(), gate.Succeeded)
 			if !probe {
-				room.left.Store(0)
-				k.gate.SetCeiling(testMchID, room)
+				k.room.limit(0)
 				k.primaryFails()
 			}
 			w.stays(3*k.gate.Patience(), "the call was left", func() bool { return w.claim("id").State != dedupe.StateClaimed })
@@ -462,12 +472,10 @@ func TestNoCallIsLeftWhileTheClaimStoreIsAway(t *testing.T) {
 				return nil
 			}})
 			k.learn()
-			room := &calls{}
 			if probe {
 				k.primaryFails()
 				k.primaryIsDue()
-				room.left.Store(1)
-				k.gate.SetCeiling(testMchID, room)
+				k.room.limit(1)
 			}
 			var failing *gate.Grant
 			if !probe {
@@ -478,7 +486,7 @@ func TestNoCallIsLeftWhileTheClaimStoreIsAway(t *testing.T) {
 			w.eventually("the call", func() bool { return len(w.callsOf("id")) == 1 })
 			away.Store(true)
 			k.gate.StoreDown(time.Now())
-			room.left.Store(100)
+			k.room.left.Store(100)
 			if !probe {
 				k.gate.Done(time.Now(), failing, gate.HostFailed)
 			}

@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,7 @@ type Claims interface {
 	Park(ctx context.Context, c dedupe.Claimant, p dedupe.Parked) error
 	Complete(ctx context.Context, c dedupe.Claimant, d dedupe.Done) (dedupe.CompleteResult, error)
 	Fail(ctx context.Context, c dedupe.Claimant, f dedupe.Failure) error
-	MarkPublished(ctx context.Context, key dedupe.Key, source string) error
+	NotePublished(key dedupe.Key, source string)
 }
 
 // API makes one call.
@@ -45,7 +46,8 @@ type Letters interface {
 
 // Config sets a Processor up.
 type Config struct {
-	// Merchants are those that can sign, by id; DefaultMchID signs where a job names none.
+	// Merchants are those that can sign, by id, until SetMerchants; DefaultMchID signs where a job names
+	// none.
 	Merchants    map[string]*wxclient.Merchant
 	DefaultMchID string
 	Validation   job.Validation
@@ -76,6 +78,7 @@ type Processor struct {
 	brake   *brake
 	renewer *renewer
 	holds   *keeper
+	roster  atomic.Pointer[roster]
 	probes  sync.WaitGroup // of hosts; their jobs may have gone on
 	log     zerolog.Logger
 	metrics *metrics
@@ -88,7 +91,8 @@ func New(cfg Config) *Processor {
 		odd: newOddities(), metrics: newMetrics(cfg.Registerer, cfg.Gate),
 	}
 	p.renewer = newRenewer(cfg.Claims, cfg.Lease, cfg.Log)
-	p.holds = newKeeper(cfg.Holds, cfg.Gate, cfg.Merchants, cfg.Log, p.metrics)
+	p.SetMerchants(cfg.Merchants, cfg.DefaultMchID)
+	p.holds = newKeeper(cfg.Holds, cfg.Gate, func() []string { return p.roster.Load().ids() }, cfg.Log, p.metrics)
 	p.holds.ended = p.brake.reset
 	return p
 }

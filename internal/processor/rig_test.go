@@ -188,11 +188,13 @@ const (
 	opProbe     = "probe"
 	opProbeDone = "probe_done"
 	opHolds     = "holds"
+	opHasten    = "hasten"
 	opRelease   = "release"
 )
 
 // worker is a processor with a gate and a scheduler of its own.
 type worker struct {
+	room room // for calls of the merchant
 	*world
 	fakes
 	gate      *gate.Gate
@@ -216,7 +218,7 @@ func (w *world) start(f fakes) *worker {
 	k := &worker{world: w, fakes: f, log: &logBuffer{}}
 	k.gate = gate.New(gate.Config{
 		Concurrency: 8, HasBackup: !f.noHost, BreakerFailures: f.trips, BreakerCooldown: 10 * time.Millisecond,
-		Jitter: func() float64 { return 0 },
+		Jitter: func() float64 { return 0 }, Pace: k.pace,
 	})
 	store := w.open()
 	k.processor = processor.New(processor.Config{
@@ -330,8 +332,10 @@ func (c claims) Fail(ctx context.Context, who dedupe.Claimant, f dedupe.Failure)
 	return c.k.hook(ctx, opFail, func() error { return c.s.Fail(ctx, who, f) })
 }
 
-func (c claims) MarkPublished(ctx context.Context, key dedupe.Key, source string) error {
-	return c.k.hook(ctx, opMark, func() error { return c.s.MarkPublished(ctx, key, source) })
+// NotePublished writes the note before it returns, so that a test knows when it is there.
+func (c claims) NotePublished(key dedupe.Key, source string) {
+	ctx := context.Background()
+	_ = c.k.hook(ctx, opMark, func() error { return c.s.MarkPublished(ctx, key, source) }) // nobody is told
 }
 
 // holds is the store's holds with hooks, and with short waits for probes.
@@ -353,6 +357,11 @@ func (h holds) ProbeHold(ctx context.Context, mchid string, p dedupe.Probe) (a d
 
 func (h holds) ProbeDone(ctx context.Context, mchid, token string) error {
 	return h.k.hook(ctx, opProbeDone, func() error { return h.s.ProbeDone(ctx, mchid, token) })
+}
+
+func (h holds) HastenProbe(ctx context.Context, mchid string) (got dedupe.Hold, held bool, err error) {
+	err = h.k.hook(ctx, opHasten, func() (err error) { got, held, err = h.s.HastenProbe(ctx, mchid); return err })
+	return got, held, err
 }
 
 func (h holds) RenewHolds(ctx context.Context, ids []string, ttl time.Duration) (got map[string]dedupe.Hold, err error) {
@@ -491,4 +500,12 @@ func times(n int, op string, err error) func(context.Context, string) error {
 		n--
 		return err
 	}
+}
+
+// pace limits the merchant and nobody else.
+func (k *worker) pace(mchid string) gate.Pace {
+	if mchid != testMchID {
+		return nil
+	}
+	return &k.room
 }

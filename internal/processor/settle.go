@@ -131,8 +131,9 @@ func (u *turn) fail(r job.Result) schedule.Next {
 	return u.publish(r, u.claimed())
 }
 
-// publish writes the dead letter where there is one, then the outcome, then mark, and ends the job.
-func (u *turn) publish(r job.Result, mark func(context.Context) error) schedule.Next {
+// publish writes the dead letter where there is one, then the outcome, and ends the job. note is called
+// once the outcome is published; nil for nobody.
+func (u *turn) publish(r job.Result, note func()) schedule.Next {
 	r.StartedAt, r.FinishedAt = u.started, time.Now()
 	if r.Status == job.StatusFailed {
 		err := u.persist(writeLetter, func(ctx context.Context) error { return u.p.cfg.Letters.Publish(ctx, &u.d, r) })
@@ -144,19 +145,17 @@ func (u *turn) publish(r job.Result, mark func(context.Context) error) schedule.
 	if err != nil {
 		return schedule.Drop()
 	}
-	if mark != nil {
-		if err := mark(u.ctx); err != nil {
-			// The note only saves a repeat.
-			u.p.log.Debug().Err(err).Msg("the outcome is published; the note of it was not written")
-		}
+	if note != nil {
+		note()
 	}
 	u.p.finished(u.work, r)
 	return schedule.Finish()
 }
 
-// claimed returns how to note in the job's own claim that the outcome is published.
-func (u *turn) claimed() func(context.Context) error {
-	return func(ctx context.Context) error { return u.p.claims.MarkPublished(ctx, u.claim.Key, u.claim.Source) }
+// claimed returns how to note in the job's own claim that the outcome is published. Nobody waits for the
+// note: it only saves a repeat, should the record come again.
+func (u *turn) claimed() func() {
+	return func() { u.p.claims.NotePublished(u.claim.Key, u.claim.Source) }
 }
 
 // details is what a dead claim keeps beside its reason, so that a redelivery can publish it again.

@@ -11,6 +11,7 @@ import (
 	"replyworker/internal/gate"
 	"replyworker/internal/job"
 	"replyworker/internal/schedule"
+	"replyworker/internal/wxclient"
 )
 
 const (
@@ -33,11 +34,14 @@ type turn struct {
 	task  *schedule.Task
 	grant *gate.Grant // nil where the step runs without leave, or once it was given back
 	claim dedupe.Claimant
+
+	ungated  bool               // the step runs without leave
+	merchant *wxclient.Merchant // whose job it is, as it was when the step began
 }
 
 // step is a schedule.Task's Step.
 func (w *work) step(ctx context.Context, t *schedule.Task, grant *gate.Grant) (next schedule.Next) {
-	u := &turn{work: w, ctx: ctx, task: t, grant: grant}
+	u := &turn{work: w, ctx: ctx, task: t, grant: grant, ungated: grant == nil}
 	defer func() {
 		if r := recover(); r != nil {
 			w.p.panicked(&w.d, r, debug.Stack())
@@ -55,6 +59,12 @@ func (w *work) step(ctx context.Context, t *schedule.Task, grant *gate.Grant) (n
 		return schedule.Drop()
 	case t.Expired() || w.expired(time.Now()):
 		return u.expire()
+	}
+	if u.merchant = w.p.merchant(w.job.MchID); u.merchant == nil {
+		return u.unsigned()
+	}
+	if u.ungated {
+		return schedule.ParkUntil(time.Now()) // its merchant was gone and is back: it asks for leave again
 	}
 	return u.claimAndCall()
 }
@@ -74,6 +84,7 @@ func (u *turn) release(end gate.End) {
 	if u.grant.HoldProbe {
 		u.p.holds.probed(u.ctx, u.job.MchID)
 	}
+	u.task.Returning()
 	u.p.gate.Done(time.Now(), u.grant, end)
 	u.grant = nil
 }
@@ -196,6 +207,23 @@ func (u *turn) expire() schedule.Next {
 	})
 }
 
+// unsigned ends a job whose merchant is not configured any more. It is claimed first, as one that is past
+// its time: an earlier delivery may have succeeded.
+func (u *turn) unsigned() schedule.Next {
+	u.release(gate.Unused)
+	c, err := u.ask(0)
+	if err != nil {
+		return u.storeFailed(err)
+	}
+	if c.Verdict != dedupe.VerdictWon {
+		return u.notWon(c)
+	}
+	return u.fail(job.Result{
+		Status: job.StatusFailed, Reason: job.ReasonInvalidJob, Attempts: c.Attempts, MaybeSent: c.MaybeSent,
+		Detail: notConfigured(u.job).Error(),
+	})
+}
+
 // storeFailed parks a job whose claim could not be asked for. Jobs wait for the store: without it
 // nobody can say that a reply is not sent twice.
 func (u *turn) storeFailed(err error) schedule.Next {
@@ -215,7 +243,7 @@ func (u *turn) storeFailed(err error) schedule.Next {
 	}
 	u.p.storeDown(now, err)
 	u.release(gate.Unused)
-	if u.task.Expired() {
+	if u.ungated {
 		return schedule.ParkUntil(now.Add(ungatedRetry))
 	}
 	return schedule.ParkUntil(now) // the gate says when

@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,11 @@ import (
 // scanReady bounds how many ready tasks of a merchant are asked for when those before them are
 // refused for reasons of their own.
 const scanReady = 32
+
+// recallEvery is, for each merchant that is put off, how long it takes at least from one time that all of
+// them are asked again, because something has changed at the gate, to the next. It is some forty times what
+// asking takes: for a hundred merchants that is a millisecond.
+const recallEvery = 10 * time.Microsecond
 
 // Gate is what the scheduler asks of the gate.
 type Gate interface {
@@ -35,9 +39,12 @@ type Scheduler struct {
 	beat       atomic.Int64 // of the dispatcher, Unix nanoseconds
 
 	mu       sync.Mutex
-	queues   map[string]*list // ready tasks that need leave, by merchant
-	order    []*list          // the same, in the order in which they are asked
-	free     list             // ready tasks that need no leave
+	queues   queues          // ready tasks that need leave
+	free     list            // ready tasks that need no leave
+	freed    int             // of the steps at work, those without leave
+	ungated  map[string]bool // merchants whose tasks need no leave
+	recall   bool            // something has changed since those that are put off were asked
+	recalled time.Time       // when they were asked
 	parked   taskHeap
 	expiring taskHeap
 	counts   Counts
@@ -53,8 +60,8 @@ type Counts struct {
 // New makes a Scheduler. Run it before adding tasks.
 func New(cfg Config) *Scheduler {
 	s := &Scheduler{
-		gate: cfg.Gate, maxRunning: cfg.MaxRunning, wake: make(chan struct{}, 1), queues: map[string]*list{},
-		free: list{place: readyPlace},
+		gate: cfg.Gate, maxRunning: cfg.MaxRunning, wake: make(chan struct{}, 1), queues: newQueues(),
+		free: list{place: readyPlace}, ungated: map[string]bool{},
 	}
 	s.parked = taskHeap{at: func(t *Task) time.Time { return t.at }, idx: func(t *Task) *int { return &t.parkIdx }}
 	s.expiring = taskHeap{
@@ -78,16 +85,18 @@ func (s *Scheduler) LastBeat() time.Time { return time.Unix(0, s.beat.Load()) }
 func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for {
+	for changed := false; ; {
 		now := time.Now()
 		s.beat.Store(now.UnixNano())
-		wait := s.dispatch(now)
+		wait := s.dispatch(now, changed)
 		timer.Reset(wait)
+		changed = false
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
 		case <-s.gate.Changed():
+			changed = true
 		case <-timer.C:
 		}
 	}
@@ -101,11 +110,13 @@ func (s *Scheduler) poke() {
 }
 
 // dispatch starts all that may run now, and returns how long until it is worth looking again.
-func (s *Scheduler) dispatch(now time.Time) time.Duration {
+// changed says that something has changed at the gate.
+func (s *Scheduler) dispatch(now time.Time, changed bool) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.recall = s.recall || changed
 	wait := min(s.unpark(now), s.expire(now))
-	for s.free.n > 0 && s.counts.Running < s.maxRunning {
+	for s.free.n > 0 && s.counts.Running < s.maxRunning && s.freed < s.maxFreed() {
 		s.start(s.free.first, nil)
 	}
 	return max(min(wait, s.admit(now)), 100*time.Microsecond)
@@ -154,74 +165,134 @@ func (s *Scheduler) expire(now time.Time) time.Duration {
 	}
 }
 
-// admit asks the gate for the ready tasks, one of each merchant in turn.
+// maxFreed bounds the steps at work that need no leave: a flood of jobs that are invalid or past their
+// time leaves room for calls.
+func (s *Scheduler) maxFreed() int { return max(1, s.maxRunning-s.maxRunning/4) }
+
+// admit asks the gate for the ready tasks, one at a time, each time of the merchant that has the fewest
+// calls.
 func (s *Scheduler) admit(now time.Time) time.Duration {
-	wait := idle
-	for active := s.order; len(active) > 0; {
-		var next []*list
-		for _, q := range active {
-			if s.counts.Running >= s.maxRunning {
-				s.turnTo(q)
-				return wait
-			}
-			started, w, full := s.admitOne(now, q)
-			wait = min(wait, w)
-			if full {
-				s.turnTo(q)
-				return wait
-			}
-			if started && q.n > 0 {
-				next = append(next, q)
-			}
+	wait := s.askAgain(now)
+	var denied []*queue
+	defer func() {
+		for _, q := range denied {
+			s.queues.put(q)
 		}
-		active = next
+	}()
+	for s.counts.Running < s.maxRunning {
+		q := s.queues.first()
+		if q == nil {
+			return wait
+		}
+		switch a := s.admitOne(now, q); {
+		case a.started:
+		case a.full:
+			return min(wait, a.wait)
+		case a.later:
+			s.queues.putOff(q, now.Add(a.wait), a.narrow)
+			wait = min(wait, a.wait)
+		default:
+			s.queues.aside(q)
+			denied = append(denied, q)
+			wait = min(wait, a.wait)
+		}
 	}
 	return wait
 }
 
-// turnTo makes q the first to be asked next time. Where calls end one at a time, each would else let
-// through a task of the same merchant.
-func (s *Scheduler) turnTo(q *list) {
-	if i := slices.Index(s.order, q); i > 0 {
-		s.order = slices.Concat(s.order[i:], s.order[:i])
+// askAgain makes the queues ones to ask that were put off until now, or all where something has changed
+// that may let them go sooner. It returns how long until it is to be called again.
+func (s *Scheduler) askAgain(now time.Time) time.Duration {
+	wait := s.queues.due(now)
+	if !s.recall {
+		return wait
 	}
+	if next := s.recalled.Add(time.Duration(len(s.queues.later.list)) * recallEvery).Sub(now); next > 0 {
+		return min(wait, next)
+	}
+	s.recall, s.recalled = false, now
+	s.queues.recall()
+	return idle
 }
 
-func (s *Scheduler) admitOne(now time.Time, q *list) (started bool, wait time.Duration, full bool) {
-	wait = idle
-	for i, t := 0, q.first; t != nil && i < scanReady; i, t = i+1, t.readyPlace.next {
+// admission is what asking for a merchant's tasks came to.
+type admission struct {
+	started bool
+	full    bool // nobody else would be let through either
+	// later says that no task may go before wait, but narrow that another than those that are ready may.
+	later, narrow bool
+	wait          time.Duration
+}
+
+func (s *Scheduler) admitOne(now time.Time, q *queue) admission {
+	a := admission{wait: idle, later: true, narrow: true}
+	i, t := 0, q.list.first
+	for ; t != nil && i < scanReady; i, t = i+1, t.readyPlace.next {
 		grant, denial := s.gate.Try(now, gate.Ask{MchID: t.MchID, Lane: t.Lane})
 		if grant != nil {
 			s.start(t, grant)
-			return true, wait, false
+			return admission{started: true}
 		}
 		if denial.Wait > 0 {
-			wait = min(wait, denial.Wait)
+			a.wait = min(a.wait, denial.Wait)
 		}
+		a.later = a.later && denial.Wait > 0
 		if denial.Everyone {
-			return false, wait, denial.Full
+			a.full, a.narrow = denial.Full, false
+			return a
 		}
 	}
-	return false, wait, false
+	return a
+}
+
+// SetGated says whether the tasks of a merchant need the gate's leave, as they do unless this says
+// otherwise: those of a merchant that is not configured any more call nobody. It holds for those that
+// wait, too.
+func (s *Scheduler) SetGated(mchID string, gated bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if gated {
+		delete(s.ungated, mchID) // a task that was let through already asks for leave when it comes back
+		return
+	}
+	s.ungated[mchID] = true
+	q := s.queues.of(mchID)
+	for q.n > 0 {
+		t := q.list.first
+		s.queues.remove(t)
+		s.free.push(t)
+	}
+	delete(s.queues.byID, mchID) // its calls that are out know it
+	s.poke()
 }
 
 func (s *Scheduler) ready(t *Task, now time.Time) {
 	t.state, t.at = ready, now
-	if t.Ungated || t.expired {
+	if t.Ungated || t.expired || s.ungated[t.MchID] {
 		s.free.push(t)
 		return
 	}
-	q := s.queues[t.MchID]
-	if q == nil {
-		q = &list{place: readyPlace}
-		s.queues[t.MchID] = q
-		s.order = append(s.order, q)
+	s.queues.push(t)
+}
+
+// unready takes a task off the list of ready ones that it is on.
+func (s *Scheduler) unready(t *Task) {
+	if t.readyPlace.in == &s.free {
+		s.free.remove(t)
+		return
 	}
-	q.push(t)
+	s.queues.remove(t)
 }
 
 func (s *Scheduler) start(t *Task, grant *gate.Grant) {
-	t.readyPlace.in.remove(t)
+	if grant == nil {
+		s.free.remove(t)
+		s.freed++
+	} else {
+		s.queues.remove(t)
+		s.queues.started(t.queue)
+		t.hasLeave = true
+	}
 	t.state = running
 	s.counts.Waiting--
 	s.counts.Running++
@@ -238,6 +309,10 @@ func (s *Scheduler) step(t *Task, grant *gate.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Running--
+	if grant == nil {
+		s.freed--
+	}
+	s.returned(t)
 	defer s.poke()
 	if next.kind == nextParked && !t.session.draining.Load() {
 		t.state, t.at = parked, next.at
@@ -249,6 +324,14 @@ func (s *Scheduler) step(t *Task, grant *gate.Grant) {
 		return
 	}
 	s.end(t)
+}
+
+// returned takes note that a task's step, if it had leave, has it no more.
+func (s *Scheduler) returned(t *Task) {
+	if t.hasLeave {
+		t.hasLeave = false
+		s.queues.ended(t.queue)
+	}
 }
 
 // end forgets a task whose step was its last.
@@ -290,7 +373,7 @@ func (s *Scheduler) unlist(t *Task) {
 		s.counts.Parked--
 	case ready:
 		s.counts.Waiting--
-		t.readyPlace.in.remove(t)
+		s.unready(t)
 	case queued:
 		s.counts.Waiting--
 	case running, over:

@@ -88,9 +88,10 @@ func requireEmpty(t *testing.T, ss *Session) {
 		"lanes": len(ss.lanes), "tasks": len(ss.tasks), "parked": len(s.parked.tasks),
 		"expiring": len(s.expiring.tasks), "free": s.free.n,
 	}
-	for id, q := range s.queues {
-		left["ready of merchant "+id] = q.n
+	for id, q := range s.queues.byID {
+		left["ready of merchant "+id], left["calls of merchant "+id] = q.n, q.calls
 	}
+	left["merchants that are asked"], left["and put off"] = len(s.queues.asked.list), len(s.queues.later.list)
 	for what, n := range left {
 		require.Zero(t, n, "%s left behind after Drain", what)
 	}
@@ -308,7 +309,8 @@ func TestMerchantThatIsHeldKeepsNobodyElse(t *testing.T) {
 func TestMaxRunningIsRespectedAndUngatedTasksNeedNoLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := run(t, Config{Gate: newGate(3), MaxRunning: 7})
+		g := newGate(3)
+		s := run(t, Config{Gate: g, MaxRunning: 8})
 		ss := s.NewSession()
 		for range 50 {
 			ss.Add(&Task{Ungated: true, Finished: func() {}, Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
@@ -321,7 +323,17 @@ func TestMaxRunningIsRespectedAndUngatedTasksNeedNoLeave(t *testing.T) {
 		}
 		for i := range 8 {
 			synctest.Wait()
-			require.Equal(t, Counts{Waiting: max(0, 43-7*i), Running: min(7, 50-7*i)}, s.Counts(), "%d s after the start", i)
+			require.Equal(t, Counts{Waiting: max(0, 44-6*i), Running: min(6, 50-6*i)}, s.Counts(), "%d s after the start", i)
+			if i == 3 { // a flood of what needs no leave leaves room for calls
+				for _, lane := range []string{"a", "b", "c"} {
+					ss.Add(&Task{MchID: "1", Lane: lane, Finished: func() {}, Step: func(_ context.Context, _ *Task, grant *gate.Grant) Next {
+						g.Done(time.Now(), grant, gate.Succeeded)
+						return Finish()
+					}})
+				}
+				synctest.Wait()
+				require.Equal(t, Counts{Waiting: 44 - 6*i, Running: 6}, s.Counts(), "once three calls were made beside them")
+			}
 			time.Sleep(time.Second + time.Microsecond)
 		}
 		drain(t, ss)

@@ -20,19 +20,22 @@ type Task struct {
 	// never.
 	ExpiresAt time.Time
 	// Step runs the task. The grant is nil where the task runs without leave; otherwise the step
-	// gives it back. The context ends when the session's time to drain is over.
+	// gives it back, and says so by Returning just before. The context ends when the session's time to
+	// drain is over.
 	Step func(ctx context.Context, t *Task, grant *gate.Grant) Next
 	// Finished is called once, after a step said so. A dropped task is never finished.
 	Finished func()
 
 	session    *Session
-	readyPlace place // among the ready tasks
-	lanePlace  place // in its lane; the head is ready, parked or running, the rest are queued
+	queue      *queue // of its merchant; nil until it was ready to ask for leave
+	readyPlace place  // among the ready tasks
+	lanePlace  place  // in its lane; the head is ready, parked or running, the rest are queued
 	state      state
 	at         time.Time // ready since, or parked until
 	parkIdx    int       // in Scheduler.parked, -1 where it is not there
 	expIdx     int       // in Scheduler.expiring, -1 where it is not there
 	expired    bool
+	hasLeave   bool // a step is at work that has not given its grant back
 }
 
 type state int
@@ -50,6 +53,15 @@ func (t *Task) Expired() bool { return t.expired }
 
 // Draining says that the task's session is ending: no further call is to be started.
 func (t *Task) Draining() bool { return t.session.draining.Load() }
+
+// Returning says that the step gives its grant back now. A step that goes on after that, to record what
+// its call came to, counts no more when merchants' shares of the slots are compared.
+func (t *Task) Returning() {
+	s := t.session.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.returned(t)
+}
 
 // Advance lets the next task of the lane go on before the step that calls it is over. It is for the
 // time when the task's place in the order is settled and only its records are to be written.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const minKeyBits = 2048
@@ -55,15 +56,32 @@ func ParsePrivateKey(data []byte) (crypto.Signer, error) {
 	return newSigner(key)
 }
 
-// ParsePublicKey reads a WeChat Pay key that answers are verified with: PEM, a public key (PKIX or
-// PKCS #1) or a platform certificate, RSA of 2048 bits or more. Of a certificate it returns the serial
-// number as the API writes it, in upper-case hexadecimal; of a key, whose id is not in the file, an
-// empty one. It does not look at the certificate's dates or issuer.
+// AnswerKey is a WeChat Pay key as its file has it.
+type AnswerKey struct {
+	Key *rsa.PublicKey
+	// Serial is a platform certificate's serial number as the API writes it, in upper-case hexadecimal;
+	// empty for a public key, whose id is not in the file.
+	Serial string
+	// NotAfter is when the certificate ends; zero for a public key, which does not.
+	NotAfter time.Time
+}
+
+// ParsePublicKey reads a WeChat Pay key that answers are verified with; serial is as in AnswerKey. See
+// ParseAnswerKey.
 func ParsePublicKey(data []byte) (key *rsa.PublicKey, serial string, err error) {
+	k, err := ParseAnswerKey(data)
+	return k.Key, k.Serial, err
+}
+
+// ParseAnswerKey reads a WeChat Pay key that answers are verified with: PEM, a public key (PKIX or
+// PKCS #1) or a platform certificate, RSA of 2048 bits or more. It does not judge the certificate's
+// dates or issuer: who has put the file there has chosen it.
+func ParseAnswerKey(data []byte) (AnswerKey, error) {
 	block, err := onlyBlock(data)
 	if err != nil {
-		return nil, "", err
+		return AnswerKey{}, err
 	}
+	var k AnswerKey
 	var parsed any
 	switch block.Type {
 	case "PUBLIC KEY":
@@ -73,25 +91,41 @@ func ParsePublicKey(data []byte) (key *rsa.PublicKey, serial string, err error) 
 	case "CERTIFICATE":
 		var cert *x509.Certificate
 		if cert, err = x509.ParseCertificate(block.Bytes); err == nil {
-			parsed, serial = cert.PublicKey, fmt.Sprintf("%X", cert.SerialNumber.Bytes())
+			parsed, k.Serial, k.NotAfter = cert.PublicKey, fmt.Sprintf("%X", cert.SerialNumber.Bytes()), cert.NotAfter
 		}
 	default:
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			return nil, "", errors.New("a private key, want WeChat Pay's public key or certificate")
+			return AnswerKey{}, errors.New("a private key, want WeChat Pay's public key or certificate")
 		}
-		return nil, "", fmt.Errorf("PEM block of type %q, want a public key or certificate", clean(block.Type, maxIDBytes))
+		return AnswerKey{}, fmt.Errorf("PEM block of type %q, want a public key or certificate", clean(block.Type, maxIDBytes))
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("public key: %w", err)
+		return AnswerKey{}, fmt.Errorf("public key: %w", err)
 	}
 	key, ok := parsed.(*rsa.PublicKey)
 	if !ok {
-		return nil, "", fmt.Errorf("public key is of type %T, want RSA", parsed)
+		return AnswerKey{}, fmt.Errorf("public key is of type %T, want RSA", parsed)
 	}
 	if err := checkBits(key.N.BitLen()); err != nil {
-		return nil, "", err
+		return AnswerKey{}, err
 	}
-	return key, serial, nil
+	k.Key = key
+	return k, nil
+}
+
+// Fits says why the key cannot be the one of that id, or returns nil: a platform certificate's id is its
+// serial, whatever the case of its letters.
+func (k AnswerKey) Fits(id string) error {
+	if k.Serial == "" || sameSerial(id, k.Serial) {
+		return nil
+	}
+	return fmt.Errorf("a platform certificate with serial %s, and its id is %s: an answer names the serial, so it must be the id",
+		k.Serial, clean(id, maxIDBytes))
+}
+
+// sameSerial compares two serial numbers in hexadecimal: case and leading zeros do not matter.
+func sameSerial(a, b string) bool {
+	return isHex(a) && isHex(b) && strings.EqualFold(strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0"))
 }
 
 // onlyBlock returns the one PEM block of a file. Text before it is let through, because openssl

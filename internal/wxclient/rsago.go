@@ -12,7 +12,7 @@ import (
 func SigningLibrary() string { return "crypto/rsa" }
 
 // newSigner makes a signer of a key that was checked. What it returns is safe for concurrent use.
-func newSigner(key *rsa.PrivateKey) (crypto.Signer, error) { //nolint:unparam // with -tags openssl it can fail
+func newSigner(key *rsa.PrivateKey) (crypto.Signer, error) {
 	key.Precompute()
 	return key, nil
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -84,16 +86,22 @@ func (m *Merchant) answerKey(id string) *rsa.PublicKey {
 	if key := m.AnswerKeys[id]; key != nil {
 		return key
 	}
-	if !isHex(id) {
-		return nil
-	}
-	want := strings.TrimLeft(id, "0")
 	for have, key := range m.AnswerKeys {
-		if isHex(have) && strings.EqualFold(strings.TrimLeft(have, "0"), want) {
+		if sameSerial(have, id) {
 			return key
 		}
 	}
 	return nil
+}
+
+// knownKeys names the keys that answers are verified with, not all where there are many.
+func (m *Merchant) knownKeys() string {
+	const most = 8
+	ids := slices.Sorted(maps.Keys(m.AnswerKeys))
+	if more := len(ids) - most; more > 0 {
+		ids = append(ids[:most], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(ids, ", ")
 }
 
 func isHex(s string) bool {

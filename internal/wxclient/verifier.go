@@ -25,10 +25,11 @@ const (
 )
 
 // unknownKeyError is an answer signed with a key that the merchant does not have.
-type unknownKeyError struct{ id string }
+type unknownKeyError struct{ id, known string }
 
 func (e *unknownKeyError) Error() string {
-	return "answer signed with key " + e.id + ", which is not configured: add that WeChat Pay key to the merchant"
+	return "answer signed with key " + e.id + ", which is not configured (" + e.known +
+		" is): add that WeChat Pay key to the merchant"
 }
 
 // verify checks the signature of an answer's raw body, made at most five minutes from now. Its error
@@ -71,7 +72,7 @@ func verify(m *Merchant, h http.Header, body []byte, now time.Time) error {
 	}
 	key := m.answerKey(serial)
 	if key == nil {
-		return &unknownKeyError{id: clean(serial, maxIDBytes)}
+		return &unknownKeyError{id: clean(serial, maxIDBytes), known: m.knownKeys()}
 	}
 
 	sum := sha256.New()

@@ -130,22 +130,22 @@ func (c *exchange) prepare(a answer, how signing) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Keep-Alive", "timeout=8")
 	if a.signed && !how.none {
-		c.sim.sign(h, a.body, how)
+		c.sim.sign(h, a.body, how, c.sim.keys.signer(c.r.Header.Get("Wechatpay-Serial")))
 	}
 }
 
-func (s *Sim) sign(h http.Header, body []byte, how signing) {
+func (s *Sim) sign(h http.Header, body []byte, how signing, key answerKey) {
 	timestamp := strconv.FormatInt(s.cfg.Now().Add(-how.age).Unix(), 10)
 	nonce := s.dice.hex(16)
 	h.Set("Wechatpay-Timestamp", timestamp)
 	h.Set("Wechatpay-Nonce", nonce)
 	h.Set("Wechatpay-Signature-Type", scheme)
-	h.Set("Wechatpay-Serial", s.cfg.AnswerKeyID)
+	h.Set("Wechatpay-Serial", key.id)
 	if how.keyID != "" {
 		h.Set("Wechatpay-Serial", how.keyID)
 	}
 	if how.probe {
-		probe := s.dice.bytes(s.cfg.AnswerKey.Size())
+		probe := s.dice.bytes(key.key.Size())
 		h.Set("Wechatpay-Signature", "WECHATPAY/SIGNTEST/"+base64.StdEncoding.EncodeToString(probe))
 		return
 	}
@@ -158,7 +158,7 @@ func (s *Sim) sign(h http.Header, body []byte, how signing) {
 	hash.Write(body)
 	hash.Write([]byte(end))
 	// It fails for a key too small for the hash only, which a working AnswerKey is not.
-	signature, err := rsa.SignPKCS1v15(nil, s.cfg.AnswerKey, crypto.SHA256, hash.Sum(nil))
+	signature, err := rsa.SignPKCS1v15(nil, key.key, crypto.SHA256, hash.Sum(nil))
 	if err != nil {
 		s.cfg.Log.Error().Err(err).Msg("answer not signed")
 	}

@@ -128,7 +128,7 @@ func (s *Sim) checkAuthorization(r *request) *answer {
 	if err != nil {
 		return unauthorized("Authorization", err.Error(), "Http头Authorization值格式错误,请参考《微信支付商户REST API签名规则》")
 	}
-	merchant, known := s.cfg.Merchants[auth.mchID]
+	merchant, known := s.keys.merchant(auth.mchID)
 	if !known {
 		return unauthorized("mchid", "unknown merchant", "商户号不存在")
 	}
@@ -209,7 +209,7 @@ func (a *authorization) verify(key *rsa.PublicKey, method, target string, body [
 }
 
 func (s *Sim) checkAnswerKey(r *request) *answer {
-	if got := r.Header.Get("Wechatpay-Serial"); got != s.cfg.AnswerKeyID {
+	if got := r.Header.Get("Wechatpay-Serial"); !s.keys.knows(got) {
 		a := errorAnswer(http.StatusBadRequest, codeParam, "平台证书序列号Wechatpay-Serial错误",
 			&errorDetail{Field: "Wechatpay-Serial", Value: short(got), Issue: "unknown key id", Location: "header"})
 		return &a

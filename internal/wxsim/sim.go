@@ -42,8 +42,9 @@ type MerchantKey struct {
 type Config struct {
 	// Merchants maps each known mchid to its key.
 	Merchants map[string]MerchantKey
-	// AnswerKeyID is the id of the key that answers are signed with; calls must name it in their
-	// Wechatpay-Serial header.
+	// AnswerKeyID is the id of the key that answers are signed with, or the serial of a platform
+	// certificate, in hexadecimal; calls must name it in their Wechatpay-Serial header. AddAnswerKey adds
+	// further ones.
 	AnswerKeyID string
 	// AnswerKey signs the answers. Its size decides what a call costs: 2048 bits as the real one's.
 	AnswerKey *rsa.PrivateKey
@@ -136,6 +137,7 @@ func (c Config) validate() error {
 type Sim struct {
 	cfg     Config
 	body    *schema
+	keys    *keyring
 	ledger  *ledger
 	faults  *faultSet
 	dice    *dice
@@ -159,6 +161,7 @@ func New(cfg Config) (*Sim, error) {
 	return &Sim{
 		cfg:     cfg,
 		body:    replySchema(),
+		keys:    newKeyring(cfg),
 		ledger:  newLedger(cfg),
 		faults:  newFaultSet(d, cfg.Now),
 		dice:    d,

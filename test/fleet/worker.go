@@ -104,6 +104,9 @@ func (w *Worker) Start() error {
 	return nil
 }
 
+// PID returns the number of the process that was started last.
+func (w *Worker) PID() int { return w.cmd.Process.Pid }
+
 // Signal sends the process a signal.
 func (w *Worker) Signal(s syscall.Signal) { _ = w.cmd.Process.Signal(s) } // One that is gone needs none.
 

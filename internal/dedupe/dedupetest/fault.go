@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"replyworker/internal/dedupe"
+	"replyworker/internal/pace"
 )
 
 // testGarbage puts into our keys what this program does not write.
@@ -55,19 +56,16 @@ func testGarbage(t *testing.T, e env) {
 		require.Equal(t, dedupe.VerdictConflict, e.verdict(t, c))
 	})
 	t.Run("hold and pace", func(t *testing.T) {
-		hold, pace := e.srv.Prefix()+":hold:{1}", e.srv.Prefix()+":pace:{1}"
+		hold, quota := e.srv.Prefix()+":hold:{1}", e.srv.Prefix()+":quota:{1}"
 		e.srv.Do(t, "HSET", hold, "since", "yesterday")
 		_, _, err := e.Hold(t.Context(), "1", holdRequest)
 		requireReason(t, dedupe.ReasonWrongType, err)
 		_, err = e.RenewHolds(t.Context(), []string{"1"}, time.Minute)
 		requireReason(t, dedupe.ReasonWrongType, err)
-		for _, set := range [][]string{{"SET", pace, "soon"}, {"DEL", pace}, {"RPUSH", pace, "1"}} {
-			e.srv.Do(t, set...)
-			if set[0] != "DEL" {
-				_, _, err = e.TakePace(t.Context(), "1", dedupe.Pace{Rate: 1, Burst: 1}, 1)
-				requireReason(t, dedupe.ReasonWrongType, err)
-			}
-		}
+		e.srv.Do(t, "RPUSH", quota, "1")
+		_, errs := e.SharePaces(t.Context(), []pace.Ask{{MchID: "1", Want: 1}})
+		requireReason(t, dedupe.ReasonWrongType, errs[0])
+		requireReason(t, dedupe.ReasonWrongType, e.LearnPaces(t.Context(), []pace.Lesson{{MchID: "1"}})[0])
 	})
 }
 

@@ -151,6 +151,46 @@ func testProbe(t *testing.T, e env) {
 	require.True(t, a.Granted)
 }
 
+// testHastenProbe: what a merchant is held for has been mended, so that it is probed now.
+func testHastenProbe(t *testing.T, e env) {
+	ctx := t.Context()
+	_, held, err := e.HastenProbe(ctx, "1")
+	require.NoError(t, err)
+	require.False(t, held, "no hold")
+
+	_, _, err = e.Hold(ctx, "1", holdRequest)
+	require.NoError(t, err)
+	e.advance(t, time.Hour)
+	first := dedupe.Probe{Token: dedupe.NewToken(), Complaint: "c1", Lease: 30 * time.Minute}
+	a, err := e.ProbeHold(ctx, "1", first)
+	require.NoError(t, err)
+	require.True(t, a.Granted)
+
+	h, held, err := e.HastenProbe(ctx, "1")
+	require.NoError(t, err)
+	require.True(t, held)
+	require.Equal(t, holdRequest.Code, h.Code, "it is held still")
+	near(t, 30*time.Minute, h.NextProbe) // while a probe is out there is no other
+	require.NoError(t, e.ProbeDone(ctx, "1", first.Token))
+	again := dedupe.Probe{Token: dedupe.NewToken(), Complaint: "c1", Lease: 30 * time.Minute}
+	a, err = e.ProbeHold(ctx, "1", again)
+	require.NoError(t, err)
+	require.True(t, a.Granted, "at once, and of any complaint")
+	require.Equal(t, 1, a.Hold.Probes, "the waits between probes begin anew")
+	near(t, 2*time.Hour, a.Hold.NextProbe)
+
+	brake := holdRequest
+	brake.Kind = dedupe.HoldBrake
+	_, _, err = e.Hold(ctx, "2", brake)
+	require.NoError(t, err)
+	h, held, err = e.HastenProbe(ctx, "2")
+	require.NoError(t, err)
+	require.True(t, held)
+	near(t, time.Hour, h.NextProbe) // new keys mend nothing there
+	_, _, err = e.HastenProbe(ctx, "{1}")
+	requireReason(t, dedupe.ReasonInvalid, err)
+}
+
 // testProbeRace lets many workers ask for one probe.
 func testProbeRace(t *testing.T, e env) {
 	_, _, err := e.Hold(t.Context(), "1", holdRequest)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Proxy stands between a Store and its server and loses answers.
+// Proxy stands between a Store and its server, loses answers and holds them back.
 type Proxy struct {
 	listener net.Listener
 	upstream string
@@ -18,8 +18,12 @@ type Proxy struct {
 	dropped  atomic.Int64
 	running  sync.WaitGroup
 
+	asked   atomic.Int64
+	holding atomic.Int64
+
 	mu    sync.Mutex
 	conns map[net.Conn]bool
+	held  chan struct{} // closed when answers may pass; nil where they may
 }
 
 // NewProxy starts a Proxy to upstream that stops when the test ends.
@@ -44,6 +48,37 @@ func (p *Proxy) LoseAnswers(n int) { p.drop.Store(int64(n)) }
 // Lost counts the answers lost so far.
 func (p *Proxy) Lost() int { return int(p.dropped.Load()) }
 
+// Asked counts what came from the Store in one piece so far: about the round trips.
+func (p *Proxy) Asked() int { return int(p.asked.Load()) }
+
+// HoldAnswers holds all answers back until the function that it returns is called.
+func (p *Proxy) HoldAnswers() (release func()) {
+	held := make(chan struct{})
+	p.mu.Lock()
+	p.held = held
+	p.mu.Unlock()
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		p.held = nil
+		p.mu.Unlock()
+		close(held)
+	})
+}
+
+// Holding counts the connections whose answers are being held back.
+func (p *Proxy) Holding() int { return int(p.holding.Load()) }
+
+func (p *Proxy) awaitRelease() {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held != nil {
+		p.holding.Add(1)
+		defer p.holding.Add(-1)
+		<-held
+	}
+}
+
 func (p *Proxy) serve() {
 	for {
 		client, err := p.listener.Accept()
@@ -58,8 +93,8 @@ func (p *Proxy) serve() {
 		if !p.track(client, server) {
 			return
 		}
-		p.running.Go(func() { p.forward(client, server, func() bool { return false }) })
-		p.running.Go(func() { p.forward(server, client, p.take) })
+		p.running.Go(func() { p.forward(client, server, func() bool { p.asked.Add(1); return false }) })
+		p.running.Go(func() { p.forward(server, client, func() bool { p.awaitRelease(); return p.take() }) })
 	}
 }
 

@@ -53,22 +53,23 @@ func (r *Real) Do(t testing.TB, args ...string) string {
 // timeFields are those of claims and holds that hold a moment in milliseconds.
 var timeFields = map[string]bool{"l": true, "n": true, "u": true, "since": true, "next": true, "until": true}
 
+// paceFields are those of paces that hold a moment in microseconds.
+var paceFields = map[string]bool{"f": true, "c": true, "d": true}
+
 // Advance implements Server.
 func (r *Real) Advance(t testing.TB, d time.Duration) {
 	t.Helper()
 	for _, key := range r.keys(t) {
-		if strings.Contains(r.Do(t, "TYPE", key), "string") {
-			at, err := proto.ReadString(r.Do(t, "GET", key))
-			require.NoError(t, err)
-			n, err := strconv.ParseInt(at, 10, 64)
-			require.NoError(t, err)
-			r.Do(t, "SET", key, strconv.FormatInt(max(0, n-d.Microseconds()), 10), "KEEPTTL")
-		} else {
+		moments, back := timeFields, d.Milliseconds()
+		if strings.Contains(key, ":quota:") {
+			moments, back = paceFields, d.Microseconds()
+		}
+		if strings.Contains(r.Do(t, "TYPE", key), "hash") {
 			fields, err := proto.ReadStrings(r.Do(t, "HKEYS", key))
 			require.NoError(t, err)
 			for _, f := range fields {
-				if timeFields[f] {
-					r.Do(t, "HINCRBY", key, f, strconv.FormatInt(-d.Milliseconds(), 10))
+				if moments[f] {
+					r.Do(t, "HINCRBY", key, f, strconv.FormatInt(-back, 10))
 				}
 			}
 		}

@@ -1,0 +1,3 @@
+module replyworker/bench/peers/signedcall
+
+go 1.26.0

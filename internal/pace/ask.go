@@ -1,0 +1,132 @@
+package pace
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// A worker asks for the permits of so long at once, and reports refusals as often where there is no
+	// limit yet.
+	batchOf = 100 * time.Millisecond
+	// A worker that is granted nothing, for many others want permits, too, waits for twice this, and for
+	// twice as long each time up to maxEmpty times.
+	emptyWait = 50 * time.Millisecond
+	maxEmpty  = 4
+	// reportEvery is how often answers are reported that no asking for permits takes along.
+	reportEvery = 200 * time.Millisecond
+	// lookEvery is how often a worker looks whether others have found a limit where it has none.
+	lookEvery = 5 * time.Second
+)
+
+// tell calls news where there is something to ask. The lock is held.
+func (p *Pacer) tell(now time.Time) {
+	if p.news != nil && !p.asking && p.needs(now) {
+		p.news(p)
+	}
+}
+
+func (p *Pacer) needs(now time.Time) bool {
+	since := now.Sub(p.asked)
+	answers := p.counts.Through + p.counts.Refused
+	switch {
+	case now.Before(p.retryAt):
+		return false
+	case p.counts.Row >= closedRow:
+		return true
+	case !p.known:
+		return p.wanted
+	case p.limit == 0:
+		return p.counts.Refused > 0 && since >= batchOf || answers > 0 && since >= lookEvery
+	}
+	return p.short(now) || answers > 0 && since >= reportEvery
+}
+
+// short says that permits are to be asked for.
+func (p *Pacer) short(now time.Time) bool {
+	return p.wanted && p.left() <= p.got/2 && !now.Before(p.notYet)
+}
+
+// Ask returns what to ask the Store now; ok is false where that is nothing. Told must follow.
+func (p *Pacer) Ask(now time.Time) (a Ask, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asking || !p.needs(now) {
+		return Ask{}, false
+	}
+	a = Ask{MchID: p.mchid, Counts: p.counts, Epoch: p.epoch, Ceiling: p.ceiling}
+	a.Counts.Rate = p.recent.rate(now)
+	if (!p.known || p.limit > 0) && p.short(now) {
+		a.Want = p.want
+		p.wanted = false
+	}
+	p.counts = Counts{}
+	p.asking, p.asked = true, now
+	return a, true
+}
+
+// Told takes the Store's answer to what Ask returned.
+func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = false
+	if err != nil {
+		p.retryAt = now.Add(askAgain)
+		p.wanted = p.wanted || a.Want > 0
+		p.counts.before(a.Counts)
+		return
+	}
+	p.known = true
+	p.learn(s.Epoch, s.Limit, false)
+	if a.Want == 0 || s.Limit == 0 {
+		return
+	}
+	p.size(now, s.Limit)
+	p.got = s.Permits
+	if s.Permits == 0 {
+		p.empty = min(p.empty+1, maxEmpty)
+		s.Wait = max(s.Wait, emptyWait<<p.empty)
+	} else {
+		p.empty = 0
+		p.batches = append(p.batches, batch{next: p.asked.Add(s.First), every: s.Every, left: s.Permits, epoch: s.Epoch})
+	}
+	if s.Wait > 0 {
+		p.notYet = now.Add(s.Wait)
+		p.counts.Held = true
+	}
+}
+
+// size chooses how many permits to ask for next: more where the last ones were used up at once, and at
+// most those of a batch's time.
+func (p *Pacer) size(now time.Time, limit float64) {
+	switch {
+	case p.lost > 0:
+		p.want = max(1, p.want-p.lost)
+	case now.Sub(p.sized) <= batchOf:
+		p.want *= 2
+	default:
+		p.want = max(1, p.want/2)
+	}
+	p.want = min(p.want, max(1, int(math.Ceil(limit*batchOf.Seconds()))))
+	p.lost, p.sized = 0, now
+}
+
+// Learned takes what this worker itself has worked out.
+func (p *Pacer) Learned(l *Lesson) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.learn(l.Next.Epoch, l.Next.Limit, l.Restart())
+}
+
+func (p *Pacer) learn(epoch uint64, limit float64, restart bool) {
+	if p.ceiling > 0 && (limit == 0 || limit > p.ceiling) {
+		limit = p.ceiling
+	}
+	if epoch != p.epoch {
+		p.counts, p.notYet = Counts{Through: p.counts.Through}, time.Time{}
+	}
+	if restart || limit < p.limit/4 { // it has closed, or opened; permits of another pace are of no use
+		p.batches = nil
+	}
+	p.epoch, p.limit = epoch, limit
+}

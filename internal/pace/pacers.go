@@ -1,0 +1,112 @@
+package pace
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Pacers are the paces of all merchants in this worker. They are safe for concurrent use.
+type Pacers struct {
+	store   Store
+	ceiling float64
+	wake    func()
+	signal  chan struct{}
+
+	mu    sync.Mutex
+	all   map[string]*Pacer
+	ready map[*Pacer]struct{} // have something to ask
+}
+
+// NewPacers makes the paces of merchants, each with a ceiling in calls/s or 0 for none. wake is called
+// when calls may go that had to wait. Run must be running while they are in use.
+func NewPacers(store Store, ceiling float64, wake func()) *Pacers {
+	return &Pacers{
+		store: store, ceiling: ceiling, wake: wake, signal: make(chan struct{}, 1),
+		all: map[string]*Pacer{}, ready: map[*Pacer]struct{}{},
+	}
+}
+
+// Of returns the pace of a merchant, always the same.
+func (ps *Pacers) Of(mchid string) *Pacer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.all[mchid]
+	if p == nil {
+		p = NewPacer(mchid, ps.ceiling, ps.news)
+		ps.all[mchid] = p
+	}
+	return p
+}
+
+func (ps *Pacers) news(p *Pacer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.ready[p] = struct{}{}
+	select {
+	case ps.signal <- struct{}{}:
+	default:
+	}
+}
+
+// Run asks the Store, for all merchants that have something to ask at once, until ctx ends.
+func (ps *Pacers) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ps.signal:
+			ps.ask(ctx)
+		}
+	}
+}
+
+// ask asks once for all that are ready.
+func (ps *Pacers) ask(ctx context.Context) {
+	pacers, asks := ps.gather(time.Now())
+	if len(asks) == 0 {
+		return
+	}
+	shares, errs := ps.store.SharePaces(ctx, asks)
+	now := time.Now()
+	for i, p := range pacers {
+		p.Told(now, asks[i], shares[i], errs[i])
+	}
+	ps.wake()
+	ps.learn(ctx, pacers, shares)
+}
+
+// learn works out what is due.
+func (ps *Pacers) learn(ctx context.Context, pacers []*Pacer, shares []Share) {
+	var due []*Pacer
+	var lessons []Lesson
+	for i, p := range pacers {
+		if d := shares[i].Due; d != nil {
+			due, lessons = append(due, p), append(lessons, d.Lesson(p.mchid))
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	for i, err := range ps.store.LearnPaces(ctx, lessons) {
+		if err == nil {
+			due[i].Learned(&lessons[i])
+		}
+	}
+	ps.wake()
+}
+
+func (ps *Pacers) gather(now time.Time) ([]*Pacer, []Ask) {
+	ps.mu.Lock()
+	ready := ps.ready
+	ps.ready = map[*Pacer]struct{}{}
+	ps.mu.Unlock()
+	var pacers []*Pacer
+	var asks []Ask
+	for p := range ready {
+		if a, ok := p.Ask(now); ok {
+			pacers, asks = append(pacers, p), append(asks, a)
+		}
+	}
+	return pacers, asks
+}

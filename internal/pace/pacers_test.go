@@ -1,0 +1,230 @@
+package pace_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"replyworker/internal/pace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// remote is a Memory that answers after a while, or not at all.
+type remote struct {
+	*pace.Memory
+
+	mu    sync.Mutex
+	fail  error
+	asked int
+}
+
+func (r *remote) SharePaces(ctx context.Context, asks []pace.Ask) ([]pace.Share, []error) {
+	<-time.After(3 * time.Millisecond)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	shares, errs := r.Memory.SharePaces(ctx, asks)
+	if r.fail != nil {
+		for i := range errs {
+			shares[i], errs[i] = pace.Share{}, r.fail
+		}
+	}
+	return shares, errs
+}
+
+func (r *remote) setFail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = err
+}
+
+func (r *remote) asks() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
+}
+
+// node is a worker's paces, and those who wait to call.
+type node struct {
+	paces *pace.Pacers
+
+	mu    sync.Mutex
+	woken chan struct{} // closed by the next wake
+}
+
+func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, ceiling float64) *node {
+	n := &node{woken: make(chan struct{})}
+	n.paces = pace.NewPacers(store, ceiling, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		close(n.woken)
+		n.woken = make(chan struct{})
+	})
+	running.Go(func() { n.paces.Run(ctx) })
+	return n
+}
+
+func (n *node) wake() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.woken
+}
+
+// work makes calls of a merchant until ctx ends, each answered at once by the quota.
+func (n *node) work(ctx context.Context, mchid string, take func() bool) {
+	p := n.paces.Of(mchid)
+	for ctx.Err() == nil {
+		woken := n.wake()
+		epoch, wait := p.Take(time.Now())
+		if wait == 0 {
+			p.Answer(time.Now(), time.Now(), epoch, !take(), 0)
+			wait, woken = time.Millisecond, nil // what a call takes
+		}
+		select {
+		case <-woken:
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// counter is a quota of calls that are counted.
+type counter struct {
+	mu       sync.Mutex
+	quota    quota
+	accepted int
+	refused  int
+}
+
+func (c *counter) take() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quota.take(time.Now()) {
+		c.accepted++
+		return true
+	}
+	c.refused++
+	return false
+}
+
+func (c *counter) tally() tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return tally{c.accepted, c.refused}
+}
+
+// TestPacersShareAQuota with the real runner, each merchant's own: two workers, two merchants.
+func TestPacersShareAQuota(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		store := &remote{Memory: pace.NewMemory(nil)}
+		apis := map[string]*counter{
+			"fast": {quota: &fixedWindow{rate: 200, length: time.Second}},
+			"slow": {quota: &fixedWindow{rate: 2, length: time.Second}},
+		}
+		for range 2 {
+			n := newNode(ctx, &running, store, 0)
+			for mchid, api := range apis {
+				running.Go(func() { n.work(ctx, mchid, api.take) })
+			}
+		}
+		time.Sleep(time.Minute)
+		before := map[string]tally{}
+		for mchid, api := range apis {
+			before[mchid] = api.tally()
+		}
+		asked := store.asks()
+		time.Sleep(time.Minute)
+		require.LessOrEqual(t, store.asks()-asked, 4*60*20, "questions in a minute")
+		for mchid, api := range apis {
+			after, rate := api.tally(), api.quota.(*fixedWindow).rate
+			got := tally{after.accepted - before[mchid].accepted, after.refused - before[mchid].refused}
+			t.Logf("%s: %.1f %% used, %.1f %% refused", mchid, 100*got.used(rate, time.Minute), 100*got.share())
+			require.GreaterOrEqual(t, got.used(rate, time.Minute), 0.9, mchid)
+			require.LessOrEqual(t, got.share(), 0.06, mchid)
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
+// TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit, and go on when it is back.
+func TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		store := &remote{Memory: pace.NewMemory(nil)}
+		api := &counter{quota: unlimited{}}
+		n := newNode(ctx, &running, store, 10)
+		running.Go(func() { n.work(ctx, "1", api.take) })
+		time.Sleep(time.Minute)
+		require.InDelta(t, 600, api.tally().accepted, 15, "a minute with a ceiling of 10 calls/s")
+
+		store.setFail(errors.New("away"))
+		time.Sleep(time.Second)
+		before, asked := api.tally().accepted, store.asks()
+		time.Sleep(time.Minute)
+		require.Equal(t, before, api.tally().accepted, "calls without a store")
+		require.LessOrEqual(t, store.asks()-asked, 5*60+1, "questions in a minute to a store that is away")
+		store.setFail(nil)
+		time.Sleep(time.Second)
+		require.Greater(t, api.tally().accepted, before, "calls since the store is back")
+		cancel()
+		running.Wait()
+	})
+}
+
+// TestPacersAskNothingOfAQuotaThatNobodyMeets but, now and then, whether others have met it.
+func TestPacersAskNothingOfAQuotaThatNobodyMeets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		store := &remote{Memory: pace.NewMemory(nil)}
+		api := &counter{quota: unlimited{}}
+		n := newNode(ctx, &running, store, 0)
+		running.Go(func() { n.work(ctx, "1", api.take) })
+		time.Sleep(time.Minute)
+		require.LessOrEqual(t, store.asks(), 14, "questions in a minute")
+		require.Zero(t, n.paces.Of("1").Limit())
+		require.Greater(t, api.tally().accepted, 50_000)
+		cancel()
+		running.Wait()
+	})
+}
+
+func TestWhatIsGivenBackIsThereAgain(t *testing.T) {
+	t.Parallel()
+	now := start
+	store := pace.NewMemory(func() time.Time { return now })
+	p := pace.NewPacer("1", 1, nil)
+	_, wait := p.Take(now)
+	require.NotZero(t, wait)
+	ask := func() {
+		a, ok := p.Ask(now)
+		require.True(t, ok)
+		shares, _ := store.SharePaces(t.Context(), []pace.Ask{a})
+		p.Told(now, a, shares[0], nil)
+	}
+	ask()
+	epoch, wait := p.Take(now)
+	require.Zero(t, wait)
+	_, wait = p.Take(now)
+	require.NotZero(t, wait)
+	p.GiveBack(now, epoch)
+	_, wait = p.Take(now)
+	require.Zero(t, wait, "it was given back")
+	p.GiveBack(now, epoch+1)
+	_, wait = p.Take(now)
+	require.NotZero(t, wait, "what was taken at another pace is not given back to this one")
+}
