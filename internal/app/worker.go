@@ -27,6 +27,7 @@ import (
 	"replyworker/internal/processor"
 	"replyworker/internal/retry"
 	"replyworker/internal/schedule"
+	"replyworker/internal/topics"
 	"replyworker/internal/wxclient"
 )
 
@@ -213,8 +214,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 	if err := w.waitForRedis(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	topics := append(w.cfg.JobsTopics(), w.cfg.TopicOutcomes, w.cfg.TopicDeadLetters, w.cfg.TopicResolutions)
-	if err := w.waitForTopics(ctx, topics); err != nil {
+	if err := w.waitForTopics(ctx, topics.Names(w.cfg)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	w.warnOfEviction(ctx)
