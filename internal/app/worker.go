@@ -27,6 +27,7 @@ import (
 	"replyworker/internal/processor"
 	"replyworker/internal/retry"
 	"replyworker/internal/schedule"
+	"replyworker/internal/topics"
 	"replyworker/internal/wxclient"
 )
 
@@ -213,8 +214,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 	if err := w.waitForRedis(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	topics := append(w.cfg.JobsTopics(), w.cfg.TopicOutcomes, w.cfg.TopicDeadLetters, w.cfg.TopicResolutions)
-	if err := w.waitForTopics(ctx, topics); err != nil {
+	if err := w.waitForTopics(ctx, topics.Names(w.cfg)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	w.warnOfEviction(ctx)
@@ -226,7 +226,7 @@ func (w *Worker) start(ctx context.Context) (*pipeline, error) {
 	c, err := consumer.New(consumer.Config{
 		Client: w.kafka, Group: w.cfg.KafkaGroup, Topics: w.cfg.JobsTopics(), SessionTimeout: w.cfg.KafkaSessionTimeout,
 		DrainTimeout: w.cfg.DrainTimeout, BufferJobs: w.cfg.BufferJobs, BufferBytes: int(w.cfg.BufferBytes),
-		NewSession: func() consumer.Session { return session{p.processor, w.scheduler.NewSession()} },
+		NewSession: func() consumer.Session { return session{p.processor.NewIntake(), w.scheduler.NewSession()} },
 		Log:        w.log.With().Str("component", "consumer").Logger(), Registerer: w.registry,
 	})
 	if err != nil {
@@ -291,8 +291,17 @@ func (w *Worker) warnOfEviction(ctx context.Context) {
 
 // session joins a generation's records with the scheduler.
 type session struct {
-	processor *processor.Processor
+	intake *processor.Intake
 	*schedule.Session
 }
 
-func (s session) Accept(d job.Delivery, finished func()) { s.Add(s.processor.Task(d, finished)) }
+// Accept implements consumer.Session.
+func (s session) Accept(ctx context.Context, records []consumer.Record) {
+	handed := make([]processor.Handed, len(records))
+	for i, r := range records {
+		handed[i] = processor.Handed(r)
+	}
+	for _, t := range s.intake.Tasks(ctx, handed) {
+		s.Add(t)
+	}
+}

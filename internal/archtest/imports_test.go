@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/demo": {"app", "config", "deadletter", "devstack", "job", "kafkaio", "ops", "outcome", "wxsim"},
 	"internal/app": {
 		"config", "consumer", "deadletter", "dedupe", "gate", "job", "kafkaio", "ops", "outcome", "pace", "processor",
-		"retry", "schedule", "wxclient",
+		"retry", "schedule", "topics", "wxclient",
 	},
 	"internal/consumer":          {"job", "kafkaio"},
 	"internal/processor":         {"dedupe", "gate", "job", "retry", "schedule", "wxclient"},

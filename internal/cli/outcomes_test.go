@@ -50,17 +50,18 @@ func TestOutcomesAreCutOff(t *testing.T) {
 	o := newOutcomesTopic(t, 2)
 	broker := o.kafka.Embedded("to refuse fetch requests").Cluster()
 	o.put(succeeded(t, 0, 1, "first", "log-1"), succeeded(t, 1, 2, "second", "log-2"))
-	var refused atomic.Int64
-	atThird := make(chan func(), 1)
+	var refused atomic.Int64 // since the last fetch that was answered
+	atFifth := make(chan func(), 1)
 	broker.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		broker.KeepControl()
 		fetch := req.(*kmsg.FetchRequest)
 		if fetch.Topics[0].Partitions[0].Partition == 0 {
+			refused.Store(0) // the first outcome is on its way, and has a few refusals' time to arrive
 			return nil, nil, false
 		}
-		if refused.Add(1)%3 == 0 {
+		if refused.Add(1) == 5 {
 			select {
-			case stop := <-atThird:
+			case stop := <-atFifth:
 				stop()
 			default:
 			}
@@ -88,7 +89,7 @@ func TestOutcomesAreCutOff(t *testing.T) {
 		require.Contains(t, got.stderr, "; then run it again\n")
 
 		ctx, cancel := context.WithCancelCause(t.Context())
-		atThird <- func() { cancel(cli.ErrInterrupted) }
+		atFifth <- func() { cancel(cli.ErrInterrupted) }
 		got = runWith(ctx, o.env, strings.NewReader(""), append(args, "--start-timeout", "1m")...)
 		cancel(nil)
 		require.Equal(t, 130, got.status)

@@ -92,15 +92,17 @@ type member struct {
 
 type memberSession struct{ m *member }
 
-func (s *memberSession) Accept(d job.Delivery, finished func()) {
+func (s *memberSession) Accept(_ context.Context, records []consumer.Record) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	s.m.taken = append(s.m.taken, d)
-	if s.m.hold {
-		s.m.finish = append(s.m.finish, finished)
-		return
+	for _, r := range records {
+		s.m.taken = append(s.m.taken, r.Delivery)
+		if s.m.hold {
+			s.m.finish = append(s.m.finish, r.Finished)
+			continue
+		}
+		r.Finished()
 	}
-	finished()
 }
 
 func (s *memberSession) Drain(ctx context.Context) bool {

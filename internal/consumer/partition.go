@@ -89,17 +89,34 @@ func (p *partition) step(ctx context.Context, offset int64) (next int64, err err
 		return offset, err
 	}
 	p.highWatermark.Store(page.HighWatermark)
-	for i := range page.Records {
-		d := &page.Records[i]
-		if !p.await(ctx, d.Size()) {
+	for rest := page.Records; len(rest) > 0; {
+		if !p.await(ctx, rest[0].Size()) {
 			return offset, ctx.Err()
 		}
-		u := p.tracker.add(d.Source.Offset, d.Size())
-		p.metrics.consumed.Inc()
-		p.session.Accept(*d, func() { p.tracker.finish(u) })
+		rest = p.hand(ctx, rest)
 	}
 	p.tracker.skip(page.Next)
 	return page.Next, nil
+}
+
+// handAtOnce is for how many records at most the session is called once.
+const handAtOnce = 200
+
+// hand hands over the first of the records, for which there is room, and those behind it that there is
+// room for as well. It returns the rest.
+func (p *partition) hand(ctx context.Context, records []job.Delivery) []job.Delivery {
+	var batch []Record
+	for i := range records[:min(len(records), handAtOnce)] {
+		d := &records[i]
+		if i > 0 && !p.tracker.room(d.Size(), p.maxJobs, p.maxBytes) {
+			break
+		}
+		u := p.tracker.add(d.Source.Offset, d.Size())
+		batch = append(batch, Record{Delivery: *d, Finished: func() { p.tracker.finish(u) }})
+	}
+	p.metrics.consumed.Add(float64(len(batch)))
+	p.session.Accept(ctx, batch)
+	return records[len(batch):]
 }
 
 // roomShare says for which part of a partition's share of the buffers a fetch is worth its while: one of
@@ -164,11 +181,19 @@ func (p *partition) recover(ctx context.Context, offset int64) (int64, error) {
 // lag returns the records between the watermark and the end, never negative.
 func (p *partition) lag() int64 { return max(0, p.highWatermark.Load()-p.tracker.watermark()) }
 
+// Record is a record on its way to a Session.
+type Record struct {
+	Delivery job.Delivery
+	// Finished is called once the record needs no further delivery; it is never called for one that Drain
+	// dropped.
+	Finished func()
+}
+
 // Session takes the records of one generation.
 type Session interface {
-	// Accept takes a record and does not block. finished is called once the record needs no further
-	// delivery; it is never called for one that Drain dropped.
-	Accept(d job.Delivery, finished func())
+	// Accept takes records of one partition, in their order. It waits for none of them to be worked on; it
+	// may look them up first, while ctx lasts.
+	Accept(ctx context.Context, records []Record)
 	// Drain starts nothing more, and returns when all that is under way has ended, or soon after ctx
 	// has. It says whether nothing was cut off.
 	Drain(ctx context.Context) bool

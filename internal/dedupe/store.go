@@ -19,6 +19,7 @@ const (
 	opFail        = "fail"
 	opPublished   = "published"
 	opLookup      = "lookup"
+	opFinished    = "finished"
 	opRestore     = "restore"
 	opHold        = "hold"
 	opProbeHold   = "probe_hold"
@@ -39,7 +40,7 @@ const (
 // Ops lists every step, for metrics that are to show zeros.
 func Ops() []string {
 	return []string{
-		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opRestore,
+		opClaim, opBegin, opRenew, opPark, opComplete, opFail, opPublished, opLookup, opFinished, opRestore,
 		opHold, opProbeHold, opProbeDone, opHastenProbe, opRenewHolds, opReleaseHold, opListHolds, opSharePace, opLearnPace,
 		opLock, opUnlock,
 		opPing, opEviction, opInspect,

@@ -115,16 +115,21 @@ func (f *following) look(ctx context.Context, known int) {
 	}
 }
 
-// tail reads one partition until ctx ends. Errors of a broker are waited out.
+// tail reads one partition until ctx ends. Errors of a broker are waited out, and so is one that calls the
+// offset out of range which it has just named as the first: it is asked again at once only the first time.
 func (f *Fetcher) tail(
 	ctx context.Context, from int64, each func(context.Context, job.Delivery), fetched func(partition int, err error),
 ) {
+	moved := false
 	for offset := from; ctx.Err() == nil; {
 		page, err := f.Fetch(ctx, offset, tailRecords)
 		if errors.Is(err, ErrOffsetOutOfRange) {
 			if first, _, boundsErr := f.Bounds(ctx); boundsErr == nil {
 				offset = first
-				continue
+				if !moved {
+					moved = true
+					continue
+				}
 			}
 		}
 		if fetched != nil && ctx.Err() == nil {
@@ -137,6 +142,7 @@ func (f *Fetcher) tail(
 			}
 			continue
 		}
+		moved = false
 		for _, d := range page.Records {
 			each(ctx, d)
 		}

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"replyworker/internal/job"
 	"replyworker/internal/kafkaio"
+	"replyworker/internal/stacktest"
 )
 
 var errEnough = errors.New("enough")
@@ -101,6 +105,59 @@ func TestFollowTellsOfTroubleAndGoesOn(t *testing.T) {
 	require.Len(t, told, 4)
 	require.ErrorContains(t, told[2], "fetch "+k.Topic(topic)+"/0: ")
 	require.NoError(t, told[3])
+}
+
+// TestFollowPausesWhereEveryOffsetIsOutOfRange has a broker that takes no offset, not the one either that it
+// names as the first: it is asked with pauses, and the caller hears of it.
+func TestFollowPausesWhereEveryOffsetIsOutOfRange(t *testing.T) {
+	t.Parallel()
+	k, c := startKafka(t, 1)
+	put(t, k, 0, time.Now(), "a")
+	spans, err := c.Spans(t.Context(), k.Topic(topic), time.Time{})
+	require.NoError(t, err)
+	asked := outOfRange(k, 4)
+	var mu sync.Mutex
+	var told []error
+	began := time.Now()
+	got := follow(t, c, spans, 1, kafkaio.Follower{Fetched: func(_ int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, err)
+	}}, func(int) {})
+	require.Equal(t, []string{"a"}, got)
+	require.Greater(t, asked.Load(), int64(4))
+	require.Len(t, told, 4, "three out of range after the first, which moves at once, and a good one")
+	for _, err := range told[:3] {
+		require.ErrorIs(t, err, kafkaio.ErrOffsetOutOfRange)
+	}
+	require.NoError(t, told[3])
+	require.GreaterOrEqual(t, time.Since(began), 3*kafkaio.TailRetry, "three pauses")
+}
+
+// outOfRange calls the offsets of the first n fetch requests out of range.
+func outOfRange(k *stacktest.Kafka, n int64) *atomic.Int64 {
+	cluster := k.Embedded("to call offsets out of range").Cluster()
+	var count atomic.Int64
+	cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if count.Add(1) > n {
+			return nil, nil, false
+		}
+		fetch := req.(*kmsg.FetchRequest)
+		res := fetch.ResponseKind().(*kmsg.FetchResponse)
+		for _, t := range fetch.Topics {
+			answered := kmsg.NewFetchResponseTopic()
+			answered.Topic, answered.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				partition := kmsg.NewFetchResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.OffsetOutOfRange.Code
+				answered.Partitions = append(answered.Partitions, partition)
+			}
+			res.Topics = append(res.Topics, answered)
+		}
+		return res, nil, true
+	})
+	return &count
 }
 
 func TestFollowNothing(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"replyworker/internal/wxclient"
 )
 
-// Claims is what the processor asks of the claim store for one job; its methods are dedupe.Store's.
+// Claims is what the processor asks of the claim store for jobs; its methods are dedupe.Store's.
 type Claims interface {
 	Claim(ctx context.Context, c dedupe.Claimant, spend int) (dedupe.Claim, error)
 	Begin(ctx context.Context, c dedupe.Claimant, attempts int) (int, error)
@@ -26,6 +26,7 @@ type Claims interface {
 	Complete(ctx context.Context, c dedupe.Claimant, d dedupe.Done) (dedupe.CompleteResult, error)
 	Fail(ctx context.Context, c dedupe.Claimant, f dedupe.Failure) error
 	NotePublished(key dedupe.Key, source string)
+	Finished(ctx context.Context, deliveries []dedupe.Delivered) ([]dedupe.State, error)
 }
 
 // API makes one call.
@@ -68,7 +69,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Processor makes tasks of deliveries. It is safe for concurrent use.
+// Processor works on deliveries; an Intake makes tasks of them. It is safe for concurrent use.
 type Processor struct {
 	cfg     Config
 	gate    *gate.Gate
@@ -110,22 +111,33 @@ func (p *Processor) Run(ctx context.Context) {
 	p.probes.Wait()
 }
 
-// Task makes the task of a delivery. finished is called when the record needs no further delivery.
-func (p *Processor) Task(d job.Delivery, finished func()) *schedule.Task {
-	w := &work{p: p, d: d}
-	t := &schedule.Task{Step: w.step, Finished: finished}
+// newWork reads a delivery.
+func (p *Processor) newWork(h Handed, in *Intake) *work {
+	w := &work{p: p, in: in, d: h.Delivery}
 	w.decode()
+	return w
+}
+
+// task makes the task of a work. finished is called when the record needs no further delivery.
+func (w *work) task(finished func()) *schedule.Task {
+	t := &schedule.Task{Step: w.step, Finished: finished}
 	if w.failed != nil {
 		t.Ungated = true
 		return t
 	}
-	t.MchID, t.Lane, t.ExpiresAt = w.job.MchID, lane(&d, w.job), w.job.ExpiresAt
+	t.MchID, t.Lane, t.ExpiresAt = w.job.MchID, lane(&w.d, w.job), w.job.ExpiresAt
 	return t
+}
+
+// key is the job's key in the claim store.
+func (w *work) key() dedupe.Key {
+	return dedupe.Key{MchID: w.job.MchID, IdempotentID: w.job.IdempotentID}
 }
 
 // work is one delivery on its way.
 type work struct {
 	p      *Processor
+	in     *Intake
 	d      job.Delivery
 	job    *job.Job    // of an invalid job what could be read
 	failed *job.Result // the end of a job that is not even claimed

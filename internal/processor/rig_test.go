@@ -170,6 +170,8 @@ type fakes struct {
 	noHost bool // no backup
 	trips  int  // failures that open a host's breaker
 	first  time.Duration
+	// looksUp lets the worker look deliveries up before it makes tasks of them.
+	looksUp bool
 }
 
 // The worker's writes, as hooks know them.
@@ -183,6 +185,7 @@ const (
 	opLetter    = "letter"
 	opOutcome   = "outcome"
 	opMark      = "mark"
+	opFinished  = "finished"
 	opRenew     = "renew"
 	opHold      = "hold"
 	opProbe     = "probe"
@@ -201,6 +204,7 @@ type worker struct {
 	processor *processor.Processor
 	scheduler *schedule.Scheduler
 	session   *schedule.Session
+	intake    *processor.Intake
 	log       *logBuffer
 }
 
@@ -227,7 +231,7 @@ func (w *world) start(f fakes) *worker {
 		Gate: k.gate, Outcomes: outcomes{k}, Letters: letters{k}, Log: zerolog.New(k.log), Registerer: prometheus.NewRegistry(),
 	})
 	k.scheduler = schedule.New(schedule.Config{Gate: k.gate, MaxRunning: 32})
-	k.session = k.scheduler.NewSession()
+	k.session, k.intake = k.scheduler.NewSession(), k.processor.NewIntake()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	var parts sync.WaitGroup
 	parts.Go(func() { k.processor.Run(ctx) })
@@ -244,12 +248,16 @@ func (w *world) start(f fakes) *worker {
 
 // deliver hands a record to the worker.
 func (k *worker) deliver(deliveries ...job.Delivery) {
-	for _, d := range deliveries {
-		k.session.Add(k.processor.Task(d, func() {
+	handed := make([]processor.Handed, len(deliveries))
+	for i, d := range deliveries {
+		handed[i] = processor.Handed{Delivery: d, Finished: func() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			k.finished[d.Source.ID()]++
-		}))
+		}}
+	}
+	for _, t := range k.intake.Tasks(k.t.Context(), handed) {
+		k.session.Add(t)
 	}
 }
 
@@ -336,6 +344,15 @@ func (c claims) Fail(ctx context.Context, who dedupe.Claimant, f dedupe.Failure)
 func (c claims) NotePublished(key dedupe.Key, source string) {
 	ctx := context.Background()
 	_ = c.k.hook(ctx, opMark, func() error { return c.s.MarkPublished(ctx, key, source) }) // nobody is told
+}
+
+// Finished finds nothing unless the test wants it: most are about claims.
+func (c claims) Finished(ctx context.Context, deliveries []dedupe.Delivered) (states []dedupe.State, err error) {
+	if !c.k.looksUp {
+		return make([]dedupe.State, len(deliveries)), nil
+	}
+	err = c.k.hook(ctx, opFinished, func() (err error) { states, err = c.s.Finished(ctx, deliveries); return err })
+	return states, err
 }
 
 // holds is the store's holds with hooks, and with short waits for probes.

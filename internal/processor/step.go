@@ -96,7 +96,7 @@ func (u *turn) newClaim() {
 		u.token = dedupe.NewToken()
 	}
 	u.claim = dedupe.Claimant{
-		Key:    dedupe.Key{MchID: u.job.MchID, IdempotentID: u.job.IdempotentID},
+		Key:    u.key(),
 		Token:  u.token,
 		Source: u.d.Source.ID(), Content: string(u.job.Content[:]),
 	}
@@ -185,6 +185,7 @@ func (u *turn) conflict() job.Result {
 // published.
 func (u *turn) again(r job.Result, c dedupe.Claim) schedule.Next {
 	u.task.Advance()
+	u.in.met(&u.d.Source)
 	if c.Published {
 		return schedule.Finish()
 	}

@@ -177,3 +177,47 @@ func testNoted(t *testing.T, e env) {
 		require.True(t, got.Published, c.IdempotentID)
 	}
 }
+
+// testFinished asks of records in each state whether they need anything.
+func testFinished(t *testing.T, e env) {
+	jobs := many(250)
+	deliveries := make([]dedupe.Delivered, len(jobs))
+	want := make([]dedupe.State, len(jobs))
+	settle := func(c dedupe.Claimant, s dedupe.State) {
+		e.win(t, c, 1)
+		require.NoError(t, e.Fail(t.Context(), c, dedupe.Failure{State: s, Reason: "rejected"}))
+	}
+	for i, c := range jobs {
+		deliveries[i] = dedupe.Delivered{Key: c.Key, Source: c.Source}
+		switch i % 8 {
+		case 0: // nobody has read it yet
+			continue
+		case 1:
+			e.win(t, c, 1)
+		case 2, 3:
+			e.complete(t, c, "log")
+			want[i] = dedupe.StateDone
+		case 4:
+			settle(c, dedupe.StateDead)
+			want[i] = dedupe.StateDead
+		case 5:
+			settle(c, dedupe.StateExpired)
+			want[i] = dedupe.StateExpired
+		case 6: // another record of the same job
+			e.complete(t, c, "log")
+			deliveries[i].Source = "jobs/0/99999/1"
+		case 7: // the outcome is not known to be published
+			e.complete(t, c, "log")
+			continue
+		}
+		require.NoError(t, e.MarkPublished(t.Context(), c.Key, c.Source))
+	}
+	got, err := e.Finished(t.Context(), deliveries)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	e.srv.Do(t, "SET", e.srv.Prefix()+":job:{"+jobs[0].Key.String()+"}", "something else")
+	got, err = e.Finished(t.Context(), deliveries[:3])
+	require.NoError(t, err, "Claim tells of it")
+	require.Equal(t, want[:3], got)
+}

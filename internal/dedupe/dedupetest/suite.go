@@ -49,6 +49,7 @@ func Run(t *testing.T, newServer func(t *testing.T) Server) {
 		"a caller gives up":           testCallerGivesUp,
 		"a batch hangs":               testBatchHangs,
 		"noted":                       testNoted,
+		"finished":                    testFinished,
 		"model":                       testModel,
 		"hold":                        testHold,
 		"probe":                       testProbe,

@@ -1,0 +1,4 @@
+package kafkaio
+
+// TailRetry is the pause after a fetch that failed.
+const TailRetry = tailRetry
