@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"replyworker/bench/internal/api"
 	"replyworker/bench/internal/process"
 	"replyworker/bench/internal/result"
 	"replyworker/bench/internal/stage"
@@ -18,7 +19,7 @@ import (
 // not committed when a worker died. The ratio is to a bare client's call, which is what each would cost if it
 // were sent again.
 func redelivery(ctx context.Context, m *session) (err error) {
-	count := pick(m, 30_000, 100_000)
+	count := pick(m, 50_000, 300_000)
 	r, err := m.NewRun(ctx, stage.Params{Partitions: 4, Jobs: count})
 	if err != nil {
 		return err
@@ -32,6 +33,9 @@ func redelivery(ctx context.Context, m *session) (err error) {
 		return err
 	}
 	for i := range m.Runs {
+		if err := r.API.Begin(ctx, api.Order{Batch: r.Batch}); err != nil {
+			return err
+		}
 		w, err := r.Worker(64, r.NextGroup(i)...)
 		if err != nil {
 			return err

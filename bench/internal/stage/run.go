@@ -70,6 +70,7 @@ func (s *Stage) NewRun(ctx context.Context, p Params) (*Run, error) {
 	if err := r.makeTopics(ctx, max(1, p.Partitions)); err != nil {
 		return nil, err
 	}
+	s.open++
 	r.settings = slices.Concat(s.kafka.Settings(false), s.redis.Settings(), []string{
 		"REPLYWORKER_KAFKA_GROUP=" + r.name, "REPLYWORKER_REDIS_PREFIX=" + r.name,
 		"REPLYWORKER_TOPIC_JOBS=" + r.topic(topicJobs), "REPLYWORKER_TOPIC_OUTCOMES=" + r.topic(topicOutcomes),
@@ -103,7 +104,7 @@ func (r *Run) makeTopics(ctx context.Context, partitions int) error {
 	return nil
 }
 
-// Close ends the run's workers and removes its topics and claims.
+// Close ends the run's workers and removes its topics, and, with the last run that is open, all claims.
 func (r *Run) Close(ctx context.Context) error {
 	for _, w := range r.workers {
 		w.Close()
@@ -112,6 +113,9 @@ func (r *Run) Close(ctx context.Context) error {
 	topics := []string{r.topic(topicJobs), r.topic(topicOutcomes), r.topic(topicLetters), r.topic(topicMarks)}
 	if _, err := r.admin().DeleteTopics(ctx, topics...); err != nil {
 		return fmt.Errorf("remove topics: %w", err)
+	}
+	if r.open--; r.open > 0 {
+		return nil
 	}
 	return r.FlushRedis(ctx)
 }

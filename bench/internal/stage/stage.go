@@ -44,7 +44,8 @@ type Stage struct {
 	redis  *servers.Redis
 	keys   *wxsim.Materials
 	client *kgo.Client
-	runs   int
+	runs   int // Made so far.
+	open   int // Not closed yet.
 	logs   *os.File
 	apis   []*API
 
