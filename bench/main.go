@@ -3,10 +3,11 @@
 // Command bench measures replyworker on the machine that it runs on, against a bare client and beside what else
 // there is: docs/performance.md says what and why. From the top of the repository:
 //
-//	go -C bench run . -runs 5 -docs         everything, for docs/performance.md
+//	go -C bench run . -runs 5 -docs         everything, for docs/performance.md; about an hour and a half
 //	go -C bench run . -only cpu,throughput  some of it
 //	go -C bench run . -unless-newer 12h     goes on where an earlier run was broken off
-//	go -C bench run . -quick                large regressions of the ratios; two minutes, exit status 1 where one is found
+//	go -C bench run . -quick                large regressions of the ratios; three minutes, exit status 1 where one is found
+//	go -C bench run . -draw -docs           tables and charts again, of what was measured before
 package main
 
 import (

@@ -28,6 +28,7 @@ type options struct {
 	newer  time.Duration
 	out    string
 	docs   bool
+	draw   bool
 	worker string
 	keep   string
 	args   []string
@@ -47,6 +48,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.newer, "unless-newer", 0, "leave out what was measured within this time")
 	f.StringVar(&o.out, "out", "", "folder of the results; "+resultsDir+" where empty, and none with -quick")
 	f.BoolVar(&o.docs, "docs", false, "write the tables into "+document)
+	f.BoolVar(&o.draw, "draw", false, "measure nothing: tables and charts of the results that are there")
 	f.StringVar(&o.worker, "worker", "", "the worker's program; built from cmd/worker where empty")
 	f.StringVar(&o.keep, "keep", "", "a folder for logs and data, kept; a temporary one where empty")
 	if err := f.Parse(args); err != nil {
@@ -93,10 +95,18 @@ func measureAll(ctx context.Context, args []string) error {
 	if o.out == "" && !o.quick {
 		o.out = filepath.Join(root, resultsDir)
 	}
-	if err := o.measure(ctx, root); err != nil {
+	if !o.draw {
+		if err := o.measure(ctx, root); err != nil {
+			return err
+		}
+	}
+	if o.out == "" {
+		return nil
+	}
+	if err := draw(o.out); err != nil {
 		return err
 	}
-	if o.docs && !o.quick {
+	if o.docs {
 		return result.Insert(filepath.Join(root, document), o.out)
 	}
 	return nil
@@ -106,7 +116,7 @@ func measureAll(ctx context.Context, args []string) error {
 func (o options) measure(ctx context.Context, root string) (err error) {
 	wanted, err := measure.Named(o.only)
 	if o.quick && o.only == "" {
-		wanted, err = measure.Named("cpu,throughput")
+		wanted, err = measure.Named("cpu,throughput,memory,redelivery")
 	}
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ package measure
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"replyworker/bench/internal/api"
@@ -54,7 +53,7 @@ func (m *session) others(w window) {
 	for _, spent := range w.cpu {
 		rest -= spent
 	}
-	m.result.Others = append(m.result.Others, max(0, w.share(rest, runtime.NumCPU())))
+	m.result.Others = append(m.result.Others, max(0, w.share(rest, cores())))
 }
 
 // pids are the processes of a run: the servers, the API, and one more.

@@ -29,6 +29,13 @@ func All() []Measure {
 		{"cpu", "CPU of a job, against a bare client that only signs, posts and verifies", cpu},
 		{"throughput", "Jobs a second from one partition, with an API of 100 ms", throughput},
 		{"delay", "From produce to the API's getting the call", delay},
+		{"memory", "Memory, with a backlog waiting", memory},
+		{"redelivery", "Finished jobs that come again", redelivery},
+		{"failover", "The primary host is lost under 50 jobs a second", failover},
+		{"start", "Start", start},
+		{"scale", "Workers and partitions, with an API of 500 ms", scale},
+		{"peers", "The same jobs through what else there is", peers},
+		{"trouble", "Some jobs fail for a minute", troubles},
 	}
 }
 

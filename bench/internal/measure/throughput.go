@@ -5,7 +5,6 @@ package measure
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -40,10 +39,9 @@ func throughput(ctx context.Context, m *session) error {
 			m.curve("jobs a second", "", at, nil, map[string]float64{
 				nameWorker: worker.rate(), nameBare: bare.rate(), "ideal": ideal,
 			})
-			cores := runtime.NumCPU()
 			m.curve("CPU of the machine", "%", at, nil, map[string]float64{
-				nameWorker + " alone": 100 * worker.share(worker.cpu[nameWorker], cores), "everything": 100 * worker.share(worker.machine, cores),
-				nameBare + " alone": 100 * bare.share(bare.cpu[nameBare], cores),
+				nameWorker + " alone": 100 * worker.share(worker.cpu[nameWorker], cores()), "everything": 100 * worker.share(worker.machine, cores()),
+				nameBare + " alone": 100 * bare.share(bare.cpu[nameBare], cores()),
 			})
 		}
 	}

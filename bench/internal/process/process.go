@@ -29,7 +29,7 @@ type Child struct {
 
 // Start starts a program with so many lines more in its environment. What it says goes to log; the first
 // line on its standard output is kept for FirstLine.
-func Start(name string, env []string, log io.Writer, program string, args ...string) (*Child, error) {
+func Start(name string, env []string, log *os.File, program string, args ...string) (*Child, error) {
 	c := &Child{name: name, ended: make(chan struct{}), first: make(chan string, 1)}
 	c.cmd = exec.Command(program, args...) //nolint:gosec,noctx // Our own programs; ended by the methods.
 	c.cmd.Env = append(os.Environ(), env...)
@@ -51,13 +51,13 @@ func Start(name string, env []string, log io.Writer, program string, args ...str
 }
 
 // read passes standard output on, to its end.
-func (c *Child) read(out io.Reader, log io.Writer) {
+func (c *Child) read(out io.Reader, log *os.File) {
 	lines := bufio.NewReader(out)
 	first, err := lines.ReadString('\n')
 	if err == nil {
 		c.first <- strings.TrimSpace(first)
 	}
-	_, _ = io.WriteString(log, first) // A log that cannot be written is seen by its reader.
+	_, _ = log.WriteString(first) // A log that cannot be written is seen by its reader.
 	_, _ = io.Copy(log, lines)
 }
 

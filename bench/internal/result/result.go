@@ -20,6 +20,8 @@ type Result struct {
 	Name string `json:"name"`
 	// Title says what was measured, for the head of its table.
 	Title string `json:"title"`
+	// Note says how, in a few words, for the chart.
+	Note string `json:"note,omitempty"`
 	// Command measures it again.
 	Command string `json:"command"`
 	// At is when it was begun.
@@ -170,8 +172,8 @@ func Read(dir, name string) (*Result, error) {
 	return &r, nil
 }
 
-// series are the lines of a figure's curve, in their order, and points where they have values.
-func (r *Result) curve(name string) (series, points []string) {
+// Curve is the series of a figure, in their order, and the points where they have values.
+func (r *Result) Curve(name string) (series, points []string) {
 	for _, f := range r.Figures {
 		if f.Name != name {
 			continue

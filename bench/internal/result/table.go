@@ -43,10 +43,14 @@ func (r *Result) singles(b *strings.Builder) {
 
 // curves is the table of a figure with series: a line for each, a column for each point.
 func (r *Result) curves(b *strings.Builder, of Figure) {
-	series, points := r.curve(of.Name)
+	series, points := r.Curve(of.Name)
 	name := of.Name
 	if of.Unit != "" {
 		name += " (" + of.Unit + ")"
+	}
+	if i := slices.IndexFunc(r.Figures, func(f Figure) bool { return f.Name == of.Name && f.Aim != nil }); i >= 0 {
+		f := r.Figures[i]
+		name += "; aim: " + f.Series + ", " + f.At + ", " + f.Aim.String(f.Unit)
 	}
 	fmt.Fprintf(b, "\n| %s | %s |\n| --- |%s\n", name, strings.Join(points, " | "), strings.Repeat(" ---: |", len(points)))
 	for _, s := range series {

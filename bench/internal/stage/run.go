@@ -4,19 +4,20 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"replyworker/bench/internal/api"
 	"replyworker/bench/internal/jobs"
+	"replyworker/bench/peers"
 	"replyworker/test/fleet"
 )
 
@@ -34,6 +35,7 @@ type Run struct {
 	dir      string
 	settings []string
 	workers  []*fleet.Worker
+	peers    []*peers.Process
 }
 
 // Params are what a run needs.
@@ -42,6 +44,8 @@ type Params struct {
 	Partitions int
 	// Jobs and Complaints are as in jobs.Batch.
 	Jobs, Complaints int
+	// API is which of the stage's APIs is the primary host, from 0. Runs at the same time have one each.
+	API int
 	// Latency is the API's.
 	Latency time.Duration
 	// Settings are the workers', NAME=value each, over those that lead to the servers.
@@ -57,7 +61,7 @@ func (s *Stage) NewRun(ctx context.Context, p Params) (*Run, error) {
 		return nil, fmt.Errorf("run: %w", err)
 	}
 	var err error
-	if r.API, err = s.API(0); err != nil {
+	if r.API, err = s.API(p.API); err != nil {
 		return nil, err
 	}
 	if err := r.API.Begin(ctx, api.Order{Batch: r.Batch, Latency: p.Latency}); err != nil {
@@ -104,6 +108,7 @@ func (r *Run) Close(ctx context.Context) error {
 	for _, w := range r.workers {
 		w.Close()
 	}
+	r.stopPeers()
 	topics := []string{r.topic(topicJobs), r.topic(topicOutcomes), r.topic(topicLetters), r.topic(topicMarks)}
 	if _, err := r.admin().DeleteTopics(ctx, topics...); err != nil {
 		return fmt.Errorf("remove topics: %w", err)
@@ -131,9 +136,6 @@ func (r *Run) Crashed() error {
 	}
 	return nil
 }
-
-// Outcomes is how many outcomes there are, repeats included, and DeadLetters how many dead letters.
-func (r *Run) Outcomes(ctx context.Context) (int64, error) { return r.records(ctx, topicOutcomes) }
 
 // DeadLetters is how many dead letters there are.
 func (r *Run) DeadLetters(ctx context.Context) (int64, error) { return r.records(ctx, topicLetters) }
@@ -164,29 +166,47 @@ func (r *Run) Committed(ctx context.Context) (int64, error) {
 	return sum, nil
 }
 
-// Rewind makes the group, which must have no members, begin at the first records again.
-func (r *Run) Rewind(ctx context.Context) error {
-	starts, err := r.admin().ListStartOffsets(ctx, r.topic(topicJobs))
-	if err != nil {
-		return fmt.Errorf("rewind: %w", err)
+// Finished waits until each of so many records has been committed.
+func (r *Run) Finished(ctx context.Context, count int, longest time.Duration) error {
+	return r.await(ctx, longest, fmt.Sprintf("%d records to be committed", count), func() (bool, error) {
+		n, err := r.Committed(ctx)
+		return n >= int64(count), err
+	})
+}
+
+// Shared waits until the group is at rest with so many members.
+func (r *Run) Shared(ctx context.Context, members int, longest time.Duration) error {
+	return r.await(ctx, longest, fmt.Sprintf("a group of %d members", members), func() (bool, error) {
+		groups, err := r.admin().DescribeGroups(ctx, r.name)
+		g := groups[r.name]
+		return g.State == "Stable" && len(g.Members) == members, err
+	})
+}
+
+// Joined waits until the group has a member that has partitions.
+func (r *Run) Joined(ctx context.Context, longest time.Duration) error {
+	return r.Shared(ctx, 1, longest)
+}
+
+func (r *Run) await(ctx context.Context, longest time.Duration, what string, there func() (bool, error)) error {
+	const pause = 100 * time.Millisecond
+	for deadline := time.Now().Add(longest); ; {
+		ok, err := there()
+		if ok && err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waited %s for %s: %w", longest, what, errors.Join(err, r.Crashed()))
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
 	}
-	if err := r.admin().CommitAllOffsets(ctx, r.name, starts.Offsets()); err != nil {
-		return fmt.Errorf("rewind: %w", err)
-	}
-	return nil
 }
 
 // NextGroup gives workers that are started from now on a group that has read nothing.
 func (r *Run) NextGroup(i int) []string {
 	return []string{fmt.Sprintf("REPLYWORKER_KAFKA_GROUP=%s-%d", r.name, i)}
-}
-
-// Setting is the value of one of the workers' settings.
-func (r *Run) Setting(name string) string {
-	for _, line := range slices.Backward(r.settings) {
-		if value, ok := strings.CutPrefix(line, name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

@@ -6,7 +6,6 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,8 +45,10 @@ type Stage struct {
 	keys   *wxsim.Materials
 	client *kgo.Client
 	runs   int
-	logs   io.Writer
+	logs   *os.File
 	apis   []*API
+
+	peersBuilt bool
 }
 
 // API is one process that is the API.
@@ -119,7 +120,9 @@ func (s *Stage) keyDir() string { return filepath.Join(s.cfg.Dir, "keys") }
 // Close ends everything.
 func (s *Stage) Close() {
 	for _, a := range s.apis {
-		a.Kill()
+		if a != nil {
+			a.Kill()
+		}
 	}
 	if s.client != nil {
 		s.client.Close()
@@ -129,6 +132,9 @@ func (s *Stage) Close() {
 	}
 	if s.kafka != nil {
 		s.kafka.Close()
+	}
+	if s.logs != nil {
+		_ = s.logs.Close() // Written by the processes themselves.
 	}
 }
 
@@ -169,6 +175,3 @@ func (s *Stage) admin() *kadm.Client { return kadm.NewClient(s.client) }
 
 // FlushRedis forgets all claims.
 func (s *Stage) FlushRedis(ctx context.Context) error { return s.redis.FlushAll(ctx) } //nolint:wrapcheck // It says which.
-
-// errNoRecords is a topic with fewer records than expected.
-var errNoRecords = errors.New("fewer records than were produced")
