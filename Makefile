@@ -13,11 +13,11 @@ BENCHTIME ?= 1s
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the binary, ./bin/worker
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/worker ./cmd/worker
+build: ## the binary, ./bin/worker, without a debugger's tables as in the image
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o $(BIN)/worker ./cmd/worker
 
 build-openssl: ## the same, signing with OpenSSL (C compiler, pkg-config, libssl-dev)
-	CGO_ENABLED=1 $(GO) build -tags openssl,netgo,osusergo -trimpath -o $(BIN)/worker ./cmd/worker
+	CGO_ENABLED=1 $(GO) build -tags openssl,netgo,osusergo -trimpath -ldflags=-s -o $(BIN)/worker ./cmd/worker
 
 demo: ## broker, Redis, API, worker and ops page in one process
 	$(GO) run ./cmd/worker demo

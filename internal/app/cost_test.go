@@ -35,7 +35,7 @@ func BenchmarkCost(b *testing.B) {
 		s := newBench(b, 6)
 		api := newQuickAPI(b, s.stack.Materials, 0)
 		s.produceAll(costJobs, costValue)
-		p := s.process(b, buildWorker(b), api)
+		p := startProcess(b, s, buildWorker(b), api)
 		p.waitFor(costWarmUp)
 		before := p.cost()
 		profiled := p.profile("cpu", "profile?seconds=5")
@@ -74,24 +74,24 @@ type process struct {
 	kill  func()
 }
 
-// process starts a worker that calls api, with what else is in settings, NAME=value.
-func (b *bench) process(t *testing.B, binary string, api *quickAPI, settings ...string) *process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+// startProcess starts a worker that calls api, with what else is in settings, NAME=value.
+func startProcess(b *testing.B, s *bench, binary string, api *quickAPI, settings ...string) *process {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
 	cmd := exec.CommandContext(ctx, binary, "run")
-	admin := freeAddr(t)
-	cmd.Env = append(b.stack.Env(), "REPLYWORKER_ADMIN_ADDR="+admin, "REPLYWORKER_PRIMARY_URL="+api.url, "REPLYWORKER_BACKUP_URL=")
+	admin := freeAddr(b)
+	cmd.Env = append(s.stack.Env(), "REPLYWORKER_ADMIN_ADDR="+admin, "REPLYWORKER_PRIMARY_URL="+api.url, "REPLYWORKER_BACKUP_URL=")
 	cmd.Env = append(cmd.Env, settings...)
-	log, err := os.Create(filepath.Join(t.TempDir(), "worker.log"))
-	require.NoError(t, err)
+	log, err := os.Create(filepath.Join(b.TempDir(), "worker.log"))
+	require.NoError(b, err)
 	cmd.Stderr = log
-	require.NoError(t, cmd.Start())
+	require.NoError(b, cmd.Start())
 	kill := func() {
 		cancel()
 		_ = cmd.Wait() // it was killed
 	}
-	t.Cleanup(kill)
-	return &process{b: t, pid: cmd.Process.Pid, admin: admin, redis: b.redisAddr(), kill: kill}
+	b.Cleanup(kill)
+	return &process{b: b, pid: cmd.Process.Pid, admin: admin, redis: s.redisAddr(), kill: kill}
 }
 
 // freeAddr is an address that nobody listens on at the moment.
@@ -99,7 +99,7 @@ func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close() //nolint:errcheck // it is to be free
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -197,7 +197,7 @@ func (p *process) get(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // it has been read
+	defer res.Body.Close()
 	return io.ReadAll(res.Body)
 }
 
@@ -224,7 +224,7 @@ func redisInfo(b *testing.B, addr, section string) map[string]float64 {
 	b.Helper()
 	conn, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", addr)
 	require.NoError(b, err)
-	defer conn.Close() //nolint:errcheck // the answer has been read
+	defer conn.Close()
 	_, err = fmt.Fprintf(conn, "INFO %s\r\n", section)
 	require.NoError(b, err)
 	in := bufio.NewReader(conn)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -52,9 +53,7 @@ func (q *quickAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-time.After(q.delay)
 	}
 	h := w.Header()
-	for name, values := range q.signature() {
-		h[name] = values
-	}
+	maps.Copy(h, q.signature())
 	_, _ = io.WriteString(w, quickAnswer)
 }
 

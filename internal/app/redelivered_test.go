@@ -23,10 +23,10 @@ const redelivered = 200_000
 func BenchmarkRedelivered(b *testing.B) {
 	for range b.N {
 		s := newBench(b, 6)
-		before := s.redisMemory(b)
+		before := redisMemory(b, s)
 		s.finish(redelivered)
-		b.ReportMetric((s.redisMemory(b)-before)/redelivered, "redis-B/claim")
-		p := s.process(b, buildWorker(b), newQuickAPI(b, s.stack.Materials, 0))
+		b.ReportMetric((redisMemory(b, s)-before)/redelivered, "redis-B/claim")
+		p := startProcess(b, s, buildWorker(b), newQuickAPI(b, s.stack.Materials, 0))
 		var began time.Time
 		var first float64
 		require.Eventually(b, func() bool {
@@ -44,7 +44,7 @@ func BenchmarkRedelivered(b *testing.B) {
 }
 
 // redisMemory is what Redis takes, its own tables of keys included; 0 with an embedded one.
-func (s *bench) redisMemory(b *testing.B) float64 {
+func redisMemory(b *testing.B, s *bench) float64 {
 	b.Helper()
 	addr := s.redisAddr()
 	if addr == "" {

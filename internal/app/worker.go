@@ -185,15 +185,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.tell(w.log, all, all.ids())
 	w.log.Info().Str("admin", w.AdminAddr()).Strs("topics", w.cfg.JobsTopics()).Str("signing", wxclient.SigningLibrary()).
 		Msg("working")
-	go func() {
-		<-ctx.Done()
-		w.mu.Lock()
-		w.draining = true
-		w.mu.Unlock()
-	}()
+	drain := make(chan struct{})
+	undone := context.AfterFunc(ctx, func() { defer close(drain); w.drain() })
 	err = w.consumer.Run(ctx)
+	if !undone() {
+		<-drain
+	}
 	w.log.Info().Msg("stopped")
 	return err
+}
+
+// drain takes note that the worker is to stop, and says so: until the calls under way have ended, nothing
+// else does.
+func (w *Worker) drain() {
+	w.mu.Lock()
+	w.draining = true
+	w.mu.Unlock()
+	w.log.Info().Dur("drain_timeout", w.cfg.DrainTimeout).Msg("draining")
 }
 
 // pipeline is what needs Kafka to be there before it can be built.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type scriptWorld struct {
 	tb       testing.TB
 	stack    *devstack.Stack // nil before the stack command
 	programs map[string]*scriptProgram
+	silent   map[string]*atomic.Int64 // connections that silent servers took, by variable
 }
 
 // scriptWorldKey finds the world among a script's values.
@@ -287,6 +289,8 @@ func scriptSilent(ts *testscript.TestScript, neg bool, args []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	served := make(chan struct{})
+	connections := &atomic.Int64{}
+	world(ts).silent[args[0]] = connections
 	go func() {
 		defer close(served)
 		for {
@@ -294,6 +298,7 @@ func scriptSilent(ts *testscript.TestScript, neg bool, args []string) {
 			if err != nil {
 				return
 			}
+			connections.Add(1)
 			defer func() { _ = conn.Close() }() // when the server ends, not before
 		}
 	}()
@@ -302,6 +307,11 @@ func scriptSilent(ts *testscript.TestScript, neg bool, args []string) {
 		<-served
 	})
 	ts.Setenv(args[0], listener.Addr().String())
+}
+
+func scriptConnected(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1 && world(ts).silent[args[0]] != nil, "connected VARIABLE")
+	eventually(ts, "somebody to connect to "+args[0], func() bool { return world(ts).silent[args[0]].Load() > 0 })
 }
 
 func scriptFlushRedis(ts *testscript.TestScript, neg bool, args []string) {

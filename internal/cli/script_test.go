@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -79,6 +80,8 @@ func (l leakChecked) Run() (status int) {
 //	    stops a part of the stack for good
 //	silent VARIABLE
 //	    starts a server that takes connections and says nothing, and sets VARIABLE to its host:port
+//	connected VARIABLE
+//	    waits until somebody has connected to the silent server of that variable
 //	flushredis
 //	    makes Redis forget everything
 //	skewedhost DURATION
@@ -102,7 +105,7 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			if !ok {
 				return errors.New("the test is no testing.TB")
 			}
-			w := &scriptWorld{tb: tb, programs: map[string]*scriptProgram{}}
+			w := &scriptWorld{tb: tb, programs: map[string]*scriptProgram{}, silent: map[string]*atomic.Int64{}}
 			tb.Cleanup(w.interrupt)
 			if os.Getenv("GORACE") == "" {
 				env.Setenv("GORACE", "atexit_sleep_ms=10") // it is a second, with each end of a process
@@ -126,6 +129,7 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			"records":    scriptRecords,
 			"down":       scriptDown,
 			"silent":     scriptSilent,
+			"connected":  scriptConnected,
 			"flushredis": scriptFlushRedis,
 			"skewedhost": scriptSkewedHost,
 		},

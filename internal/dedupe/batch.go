@@ -46,7 +46,7 @@ func (b *batcher) do(ctx context.Context, c *call) ([]string, error) {
 	case <-c.done:
 		return c.fields, c.err
 	case <-ctx.Done():
-		return nil, ctx.Err() //nolint:wrapcheck // wrap adds step, reason and key
+		return nil, ctx.Err()
 	}
 }
 
