@@ -33,7 +33,8 @@ func throughput(ctx context.Context, m *session) error {
 			if concurrency == 40 {
 				aim = &result.Aim{AtLeast: 97}
 			}
-			m.curve("of the ideal", "%", at, aim, map[string]float64{
+			m.curve("of the bare client's", "%", at, aim, map[string]float64{nameWorker: 100 * worker.rate() / bare.rate()})
+			m.curve("of the ideal", "%", at, absolute(m, aim), map[string]float64{
 				nameWorker: 100 * worker.rate() / ideal, nameBare: 100 * bare.rate() / ideal,
 			})
 			m.curve("jobs a second", "", at, nil, map[string]float64{
