@@ -10,6 +10,7 @@ import (
 	"replyworker/internal/pace"
 )
 
+// seeds are how often each case is simulated.
 const seeds = 3
 
 // quotas are those that nobody tells; rates are 1, 25 and 200 calls/s.
@@ -70,7 +71,7 @@ func TestAQuotaIsFoundAndUsed(t *testing.T) {
 					require.GreaterOrEqual(t, used, least, "share of the quota that was used")
 					most := 0.03
 					if q.name == "window of ten seconds" {
-						most = 0.04 // a closing is noticed late, and there are six a minute
+						most = 0.05 // a closing is noticed late, and there are six a minute
 					}
 					require.LessOrEqual(t, refused, most, "share of calls that were refused")
 				})
@@ -232,6 +233,9 @@ func TestACeilingIsKept(t *testing.T) {
 // TestOthersDoWorse compares with what others use, as in docs/adr/0013. It prints the table.
 func TestOthersDoWorse(t *testing.T) {
 	t.Parallel()
+	if underRace {
+		t.Skip("simulations of one goroutine, for which the race detector takes minutes and has nothing to find")
+	}
 	for _, q := range quotas {
 		for _, rate := range []float64{1, 25, 200} {
 			for _, workers := range []int{1, 4} {
