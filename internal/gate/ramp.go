@@ -6,14 +6,20 @@ import (
 )
 
 const (
-	steadyOver    = time.Minute
-	restartCalm   = 10 * time.Second
-	restartFloor  = 1.0 // calls/s
-	rampEvery     = time.Second
-	rampBy        = 1.5
-	rampOver      = 10 * time.Second // of nobody having to wait for it, or
-	rampAtMost    = 20_000.0         // calls/s
-	rampBurstTime = 50 * time.Millisecond
+	// steadyOver is how long successes count for the steady rate, fading.
+	steadyOver = time.Minute
+	// For restartCalm after an outage nobody goes faster than before it, and nobody slower than restartFloor,
+	// in calls/s.
+	restartCalm  = 10 * time.Second
+	restartFloor = 1.0
+	// Then the limit is raised by rampBy each rampEvery. It ends when nobody has had to wait for it for
+	// rampOver, or at rampAtMost, in calls/s.
+	rampEvery  = time.Second
+	rampBy     = 1.5
+	rampOver   = 10 * time.Second
+	rampAtMost = 20_000.0
+	// rampBurst is how much of its time the limit lets through at once.
+	rampBurst = 50 * time.Millisecond
 )
 
 // ramp is what one merchant may call per second after an outage: what it called before it, for a while, and
@@ -50,7 +56,7 @@ func (r *ramp) wait(now time.Time) time.Duration {
 	return max(time.Millisecond, time.Duration((1-r.tokens)/r.limit*float64(time.Second)))
 }
 
-func (r *ramp) burst() float64 { return math.Max(1, r.limit*rampBurstTime.Seconds()) }
+func (r *ramp) burst() float64 { return math.Max(1, r.limit*rampBurst.Seconds()) }
 
 // raise lifts the limit, or ends it.
 func (r *ramp) raise(now time.Time) {

@@ -55,11 +55,9 @@ func (l Learned) open() Learned {
 	// Where all closings have been short, and now there is a long one, it is hardly for the pace.
 	long := l.Shut >= shortShut
 	l.Storm = long && !l.Storm && l.Best > 0 && l.Longest < shortShut
-	switch {
-	case l.Storm:
+	if l.Storm {
 		limit = max(limit, cutTo*l.Best)
-	case long:
-	default:
+	} else if !long {
 		limit = max(limit, cutTo*l.Good)
 	}
 	if l.Mark > 0 {

@@ -11,8 +11,6 @@ const (
 	permitLife = time.Second
 	// askAgain is when to come again where nobody knows better; a wake comes sooner.
 	askAgain = 200 * time.Millisecond
-	// longestPause is the most that a Retry-After makes all of a merchant's calls wait.
-	longestPause = time.Minute
 )
 
 // Pacer is one merchant's pace in this worker. It is safe for concurrent use.
@@ -30,13 +28,13 @@ type Pacer struct {
 	notYet  time.Time // before it, asking for permits is of no use
 	retryAt time.Time // after a failure
 
-	batches []batch // of permits in hand, the oldest first
-	want    int     // permits to ask for next
-	sized   time.Time
-	got     int  // granted last
-	empty   int  // times in a row that none was granted
-	lost    int  // of those in hand that were not used in time
-	wanted  bool // somebody wanted a permit since the last were asked for
+	batches []batch   // of permits in hand, the oldest first
+	want    int       // permits to ask for next
+	sized   time.Time // when that was chosen
+	got     int       // granted last
+	empty   int       // times in a row that none was granted
+	lost    int       // permits in hand that were not used in time
+	wanted  bool      // somebody waits for a permit, and none was asked for on that account
 
 	counts Counts
 	recent recent
@@ -153,48 +151,4 @@ func (p *Pacer) Answer(now, taken time.Time, epoch uint64, refused bool, retryAf
 		p.counts.Accepted++
 		p.counts.Row = 0
 	}
-}
-
-// pause is the time that a Retry-After asks for.
-type pause struct {
-	until time.Time
-	taken time.Time // when the refused call was let through
-}
-
-func (p *pause) ask(now, taken time.Time, retryAfter time.Duration) {
-	if until := now.Add(min(retryAfter, longestPause)); retryAfter > 0 && until.After(p.until) {
-		*p = pause{until, taken}
-	}
-}
-
-func (p *pause) accepted(taken time.Time) {
-	if taken.After(p.taken) {
-		*p = pause{}
-	}
-}
-
-// recent counts by the second.
-type recent struct {
-	since     time.Time
-	now, last float64
-}
-
-func (r *recent) add(now time.Time) {
-	r.turn(now)
-	r.now++
-}
-
-func (r *recent) turn(now time.Time) {
-	switch d := now.Sub(r.since); {
-	case d >= 2*time.Second:
-		*r = recent{since: now}
-	case d >= time.Second:
-		*r = recent{since: r.since.Add(time.Second), last: r.now}
-	}
-}
-
-// rate returns how many were counted in the last second.
-func (r *recent) rate(now time.Time) float64 {
-	r.turn(now)
-	return r.now + r.last*(1-now.Sub(r.since).Seconds())
 }

@@ -96,6 +96,33 @@ func (n *node) work(ctx context.Context, mchid string, take func() bool) {
 	}
 }
 
+// fleet is workers that share a store, for as long as a bubble of fake time lasts.
+type fleet struct {
+	ctx     context.Context //nolint:containedctx // The bubble's: what is started lasts no longer.
+	running sync.WaitGroup
+	store   *remote
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &fleet{ctx: ctx, store: &remote{Memory: pace.NewMemory(nil)}}
+	t.Cleanup(func() {
+		cancel()
+		f.running.Wait()
+	})
+	return f
+}
+
+// start starts a worker that has jobs of these merchants without end.
+func (f *fleet) start(ceiling float64, apis map[string]*counter) *node {
+	n := newNode(f.ctx, &f.running, f.store, ceiling)
+	for mchid, api := range apis {
+		f.running.Go(func() { n.work(f.ctx, mchid, api.take) })
+	}
+	return n
+}
+
 // counter is a quota of calls that are counted.
 type counter struct {
 	mu       sync.Mutex
@@ -125,27 +152,22 @@ func (c *counter) tally() tally {
 func TestPacersShareAQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		store := &remote{Memory: pace.NewMemory(nil)}
+		f := newFleet(t)
 		apis := map[string]*counter{
 			"fast": {quota: &fixedWindow{rate: 200, length: time.Second}},
 			"slow": {quota: &fixedWindow{rate: 2, length: time.Second}},
 		}
 		for range 2 {
-			n := newNode(ctx, &running, store, 0)
-			for mchid, api := range apis {
-				running.Go(func() { n.work(ctx, mchid, api.take) })
-			}
+			f.start(0, apis)
 		}
 		time.Sleep(time.Minute)
 		before := map[string]tally{}
 		for mchid, api := range apis {
 			before[mchid] = api.tally()
 		}
-		asked := store.asks()
+		asked := f.store.asks()
 		time.Sleep(time.Minute)
-		require.LessOrEqual(t, store.asks()-asked, 4*60*20, "questions in a minute")
+		require.LessOrEqual(t, f.store.asks()-asked, 4*60*20, "questions in a minute")
 		for mchid, api := range apis {
 			after, rate := api.tally(), api.quota.(*fixedWindow).rate
 			got := tally{after.accepted - before[mchid].accepted, after.refused - before[mchid].refused}
@@ -153,8 +175,6 @@ func TestPacersShareAQuota(t *testing.T) {
 			require.GreaterOrEqual(t, got.used(rate, time.Minute), 0.9, mchid)
 			require.LessOrEqual(t, got.share(), 0.06, mchid)
 		}
-		cancel()
-		running.Wait()
 	})
 }
 
@@ -162,26 +182,21 @@ func TestPacersShareAQuota(t *testing.T) {
 func TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		store := &remote{Memory: pace.NewMemory(nil)}
+		f := newFleet(t)
 		api := &counter{quota: unlimited{}}
-		n := newNode(ctx, &running, store, 10)
-		running.Go(func() { n.work(ctx, "1", api.take) })
+		f.start(10, map[string]*counter{"1": api})
 		time.Sleep(time.Minute)
 		require.InDelta(t, 600, api.tally().accepted, 15, "a minute with a ceiling of 10 calls/s")
 
-		store.setFail(errors.New("away"))
+		f.store.setFail(errors.New("away"))
 		time.Sleep(time.Second)
-		before, asked := api.tally().accepted, store.asks()
+		before, asked := api.tally().accepted, f.store.asks()
 		time.Sleep(time.Minute)
 		require.Equal(t, before, api.tally().accepted, "calls without a store")
-		require.LessOrEqual(t, store.asks()-asked, 5*60+1, "questions in a minute to a store that is away")
-		store.setFail(nil)
+		require.LessOrEqual(t, f.store.asks()-asked, 5*60+1, "questions in a minute to a store that is away")
+		f.store.setFail(nil)
 		time.Sleep(time.Second)
 		require.Greater(t, api.tally().accepted, before, "calls since the store is back")
-		cancel()
-		running.Wait()
 	})
 }
 
@@ -189,18 +204,13 @@ func TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit(t *testing.T) {
 func TestPacersAskNothingOfAQuotaThatNobodyMeets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		store := &remote{Memory: pace.NewMemory(nil)}
+		f := newFleet(t)
 		api := &counter{quota: unlimited{}}
-		n := newNode(ctx, &running, store, 0)
-		running.Go(func() { n.work(ctx, "1", api.take) })
+		n := f.start(0, map[string]*counter{"1": api})
 		time.Sleep(time.Minute)
-		require.LessOrEqual(t, store.asks(), 14, "questions in a minute")
+		require.LessOrEqual(t, f.store.asks(), 14, "questions in a minute")
 		require.Zero(t, n.paces.Of("1").Limit())
 		require.Greater(t, api.tally().accepted, 50_000)
-		cancel()
-		running.Wait()
 	})
 }
 
@@ -234,16 +244,14 @@ func TestWhatIsGivenBackIsThereAgain(t *testing.T) {
 func TestAnOpeningIsKnownToWorkersThatWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		store := &remote{Memory: pace.NewMemory(nil)}
+		f := newFleet(t)
 		begin := time.Now()
 		var mu sync.Mutex
 		var opened [4]time.Time
 		for i := range opened {
-			n := newNode(ctx, &running, store, 0)
-			running.Go(func() {
-				n.work(ctx, "1", func() bool {
+			n := f.start(0, nil)
+			f.running.Go(func() {
+				n.work(f.ctx, "1", func() bool {
 					at := time.Since(begin)
 					mu.Lock()
 					defer mu.Unlock()
@@ -255,8 +263,8 @@ func TestAnOpeningIsKnownToWorkersThatWait(t *testing.T) {
 			})
 		}
 		time.Sleep(2 * time.Minute)
-		cancel()
-		running.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		slices.SortFunc(opened[:], time.Time.Compare)
 		require.Less(t, opened[3].Sub(opened[0]), 3*time.Second, "from the first worker's call to the last one's")
 	})
