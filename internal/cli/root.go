@@ -54,12 +54,10 @@ func newRootCommand(s *state) *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Version:           readVersion(s).Version,
 	}
 	root.SetIn(s.stdin)
 	root.SetOut(s.stdout)
 	root.SetErr(s.stderr)
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(
 		&cobra.Group{ID: groupService, Title: "Service"},
 		&cobra.Group{ID: groupJobs, Title: "Jobs and outcomes"},
@@ -74,8 +72,8 @@ func newRootCommand(s *state) *cobra.Command {
 		cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelpCommand(s))
-	root.Flags().BoolP("version", "v", false, "print the version")
 	asParent(root)
+	withVersionFlag(s, root)
 	root.AddCommand(
 		newRunCommand(s),
 		newDemoCommand(s),
@@ -98,6 +96,20 @@ func newRootCommand(s *state) *cobra.Command {
 	)
 	root.AddCommand(helpTopics()...)
 	return root
+}
+
+// withVersionFlag gives root a flag that prints the version. cobra's own one needs text/template, by which
+// the linker keeps every method of every type: a third of the program.
+func withVersionFlag(s *state, root *cobra.Command) {
+	asked := root.Flags().BoolP("version", "v", false, "print the version")
+	otherwise := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*asked {
+			return otherwise(cmd, args)
+		}
+		_, err := fmt.Fprintln(s.stdout, readVersion(s).Version)
+		return err
+	}
 }
 
 // asParent makes cmd a command that only has others under it: to call it alone, or with a word
