@@ -114,7 +114,9 @@ func BenchmarkWaitingJobs(b *testing.B) {
 func buildWorker(b *testing.B) string {
 	b.Helper()
 	binary := filepath.Join(b.TempDir(), "worker")
-	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "replyworker/cmd/worker").CombinedOutput()
+	cmd := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "replyworker/cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does
+	out, err := cmd.CombinedOutput()
 	require.NoError(b, err, string(out))
 	return binary
 }

@@ -55,7 +55,7 @@ func TestEnqueueFromATemplate(t *testing.T) {
 		contents[j.Content] = true
 		want := fmt.Sprintf(`{"idempotent_id":%q,"message":{"blocks":[{"type":"TEXT","text":{"text":"您好小\n%s"}}]},`+
 			`"complaint_id":%q,"complainted_mchid":"1900012181","labels":{"row":%q}}`,
-			j.IdempotentID, j.Labels["row"], j.ComplaintID, j.Labels["row"])
+			j.IdempotentID, j.LabelPairs()["row"], j.ComplaintID, j.LabelPairs()["row"])
 		require.Equal(t, want, string(r.Value))
 	}
 	require.Len(t, ids, n)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"bytes"
+	"encoding/json"
 	"time"
 )
 
@@ -127,12 +128,20 @@ func (w *walker) expiresAt() time.Time {
 }
 
 // labels returns the labels where they are wholly valid, and nil where they are not or absent.
-func (w *walker) labels() map[string]string {
-	p := &w.slots[slotLabels]
-	if !p.valid || p.repeated {
+func (w *walker) labels() json.RawMessage {
+	if p := &w.slots[slotLabels]; !p.valid || p.repeated {
 		return nil
 	}
-	data := w.data[p.start:p.end]
+	return w.raw(slotLabels)
+}
+
+// LabelPairs returns the labels, nil where the job has none. Each call makes the map anew: a job that
+// waits keeps the bytes alone, since a map takes more than all the rest of it.
+func (j *Job) LabelPairs() map[string]string {
+	if j.Labels == nil {
+		return nil
+	}
+	data := j.Labels
 	pairs := make(map[string]string, min(bytes.Count(data, []byte{':'}), labelsShape.max))
 	name, isName := "", true
 	for i := 0; i < len(data); i++ { // outside strings there are only { : , } and white space

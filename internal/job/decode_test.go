@@ -46,7 +46,7 @@ func TestDecodeReadsEveryField(t *testing.T) {
 	require.Equal(t, "550e8400-e29b-41d4-a716-446655440000", j.IdempotentID)
 	require.Equal(t, "1900000001", j.MchID)
 	require.Equal(t, time.Date(2026, 12, 1, 4, 0, 0, 0, time.UTC), j.ExpiresAt)
-	require.Equal(t, map[string]string{"team": "refunds"}, j.Labels)
+	require.Equal(t, map[string]string{"team": "refunds"}, j.LabelPairs())
 	require.True(t, strings.HasPrefix(string(j.Message), `{"blocks": [{`), "got %s", j.Message)
 	require.True(t, strings.HasSuffix(string(j.Message), `"custom_data": "ticket-4711"}`), "got %s", j.Message)
 }
@@ -56,7 +56,7 @@ func TestDecodeLeavesAbsentFieldsZero(t *testing.T) {
 	j := decode(t, withMessage(`{}`))
 	require.Empty(t, j.MchID)
 	require.True(t, j.ExpiresAt.IsZero())
-	require.Nil(t, j.Labels)
+	require.Nil(t, j.LabelPairs())
 }
 
 func TestDecodeResolvesEscapesOfIDsAndLabels(t *testing.T) {
@@ -66,7 +66,7 @@ func TestDecodeResolvesEscapesOfIDsAndLabels(t *testing.T) {
 	require.Equal(t, `1/"`, j.ComplaintID)
 	require.Equal(t, `\`, j.ComplaintedMchID)
 	require.Equal(t, "中\b\f\n\r\t", j.IdempotentID)
-	require.Equal(t, map[string]string{"a\tb,:{": "😀", "c": `}"`}, j.Labels)
+	require.Equal(t, map[string]string{"a\tb,:{": "😀", "c": `}"`}, j.LabelPairs())
 }
 
 func TestBodyHasTheProducersBytes(t *testing.T) {
@@ -206,7 +206,7 @@ func TestInvalidErrorCarriesWhatCanBeRead(t *testing.T) {
 		{
 			"everything but the message",
 			`{"complaint_id":"1","complainted_mchid":"2","idempotent_id":"3","mchid":"4","labels":{"a":"b"}}`,
-			job.Job{ComplaintID: "1", ComplaintedMchID: "2", IdempotentID: "3", MchID: "4", Labels: map[string]string{"a": "b"}},
+			job.Job{ComplaintID: "1", ComplaintedMchID: "2", IdempotentID: "3", MchID: "4", Labels: json.RawMessage(`{"a":"b"}`)},
 		},
 		{
 			"ids that break their own rule", `{"complaint_id":"..","complainted_mchid":"😀","idempotent_id":"","mchid":""}`,

@@ -67,7 +67,7 @@ func requireSameAsEncodingJSON(t *testing.T, value []byte, j *job.Job) {
 	if raw, ok := members["labels"]; ok {
 		require.NoError(t, json.Unmarshal(raw, &labels))
 	}
-	require.Equal(t, labels, j.Labels)
+	require.Equal(t, labels, j.LabelPairs())
 	for name, got := range map[string]string{
 		"complaint_id": j.ComplaintID, "complainted_mchid": j.ComplaintedMchID, "idempotent_id": j.IdempotentID,
 		"mchid": j.MchID,

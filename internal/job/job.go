@@ -26,8 +26,9 @@ type Job struct {
 	// ExpiresAt is when the job is not sent any more, in UTC. The zero time means never; a job
 	// cannot name the zero time.
 	ExpiresAt time.Time
-	// Labels are echoed in the outcome. It is nil where the job has none.
-	Labels map[string]string
+	// Labels are echoed in the outcome: an object of strings, the producer's bytes exactly. It is nil
+	// where the job has none. See [Job.LabelPairs].
+	Labels json.RawMessage
 	// Content identifies what is said to whom; two jobs with equal contents are the same reply. It is
 	// SHA-256 over one canonical JSON array of complaint_id, complainted_mchid and message; see
 	// [Job.ContentSHA256].

@@ -68,7 +68,7 @@ func New(d *job.Delivery, j *job.Job, r job.Result) Event {
 		QueueMS:      between(d.Source.Timestamp, r.StartedAt),
 		ProcessingMS: between(r.StartedAt, r.FinishedAt),
 		EndToEndMS:   between(d.Source.Timestamp, r.FinishedAt),
-		Labels:       j.Labels,
+		Labels:       j.LabelPairs(),
 		Source:       Source{Topic: d.Source.Topic, Partition: d.Source.Partition, Offset: d.Source.Offset},
 	}
 	if r.Reason == job.ReasonInvalidJob {

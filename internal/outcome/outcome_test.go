@@ -161,7 +161,7 @@ func TestTooLarge(t *testing.T) {
 	large.Key = bytes.Repeat([]byte("k"), 8192)
 	require.NoError(t, p.Publish(t.Context(), large, &job.Job{}, result(job.StatusFailed, job.ReasonInvalidJob)))
 	labelled := decoded(t)
-	labelled.Labels = map[string]string{"x": strings.Repeat("y", 8192)}
+	labelled.Labels = json.RawMessage(`{"x":"` + strings.Repeat("y", 8192) + `"}`)
 	require.NoError(t, p.Publish(t.Context(), delivery(valid), labelled, result(job.StatusSucceeded, job.ReasonNone)))
 	traced := delivery(valid)
 	traced.Headers[0].Value = bytes.Repeat([]byte("0"), 8192)

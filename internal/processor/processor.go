@@ -142,6 +142,11 @@ type work struct {
 	job    *job.Job    // of an invalid job what could be read
 	failed *job.Result // the end of a job that is not even claimed
 
+	*progress // nil before the first step: of ten thousand jobs most wait for it
+}
+
+// progress is what a work's steps know of those before them.
+type progress struct {
 	started  time.Time
 	token    string     // of a claim that is, or may be, held
 	owed     *owed      // what the claim has not been told; nil where it has been

@@ -41,6 +41,9 @@ type turn struct {
 
 // step is a schedule.Task's Step.
 func (w *work) step(ctx context.Context, t *schedule.Task, grant *gate.Grant) (next schedule.Next) {
+	if w.progress == nil {
+		w.progress = &progress{started: time.Now()}
+	}
 	u := &turn{work: w, ctx: ctx, task: t, grant: grant, ungated: grant == nil}
 	defer func() {
 		if r := recover(); r != nil {
@@ -49,9 +52,6 @@ func (w *work) step(ctx context.Context, t *schedule.Task, grant *gate.Grant) (n
 		}
 		u.release(gate.Unused)
 	}()
-	if w.started.IsZero() {
-		w.started = time.Now()
-	}
 	switch {
 	case w.failed != nil:
 		return u.publish(*w.failed, nil)
