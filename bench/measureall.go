@@ -31,6 +31,7 @@ type options struct {
 	draw   bool
 	worker string
 	keep   string
+	prof   string
 	args   []string
 }
 
@@ -51,6 +52,7 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.draw, "draw", false, "measure nothing: tables and charts of the results that are there")
 	f.StringVar(&o.worker, "worker", "", "the worker's program; built from cmd/worker where empty")
 	f.StringVar(&o.keep, "keep", "", "a folder for logs and data, kept; a temporary one where empty")
+	f.StringVar(&o.prof, "profiles", "", "a folder for profiles of the worker, of cpu and throughput")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -137,7 +139,7 @@ func (o options) measure(ctx context.Context, root string) (err error) {
 		return err
 	}
 	defer s.Close()
-	how := measure.Settings{Runs: o.runs, Quick: o.quick}
+	how := measure.Settings{Runs: o.runs, Quick: o.quick, Profiles: o.prof}
 	if o.quick {
 		how.Runs = min(o.runs, 3)
 	}

@@ -33,6 +33,12 @@ func (c Client) Trouble(ctx context.Context, t Trouble) error {
 	return err
 }
 
+// Quota makes the API refuse with 429, from now on, what is more than so many calls in a second; 0 is any number.
+func (c Client) Quota(ctx context.Context, perSecond int) error {
+	_, err := c.do(ctx, http.MethodPost, "/bench/quota", perSecond)
+	return err
+}
+
 // Counts is what the API has counted.
 func (c Client) Counts(ctx context.Context) (Counts, error) {
 	var found Counts

@@ -42,6 +42,7 @@ type server struct {
 	ledger  ledger
 	latency atomic.Int64
 	trouble atomic.Pointer[trouble]
+	quota   quota
 }
 
 type trouble struct {
@@ -91,6 +92,7 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /bench/begin", s.begin)
 	mux.HandleFunc("POST /bench/trouble", s.makeTrouble)
+	mux.HandleFunc("POST /bench/quota", s.setQuota)
 	mux.HandleFunc("GET /bench/counts", s.counts)
 	mux.HandleFunc("GET /bench/times", s.times)
 	mux.HandleFunc("/", s.reply)
@@ -112,15 +114,30 @@ func (s *server) reply(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(latency)
 	}
 	t := s.trouble.Load()
-	refused := known && jobs.Picked(n, t.share) && time.Now().Before(t.until)
-	s.ledger.end(batch, n, known, refused, time.Now())
-	if refused {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = io.WriteString(w, `{"code":"SYSTEM_ERROR","message":"系统错误，请稍后重试"}`) // The client may have gone.
+	refusal := 0
+	switch {
+	case s.quota.refuses(at):
+		refusal = http.StatusTooManyRequests
+	case known && jobs.Picked(n, t.share) && time.Now().Before(t.until):
+		refusal = http.StatusInternalServerError
+	}
+	s.ledger.end(batch, n, known, refusal != 0, time.Now())
+	if refusal != 0 {
+		refuse(w, refusal)
 		return
 	}
 	s.signer.write(w)
+}
+
+// refuse answers as the API does, which does not sign such answers.
+func refuse(w http.ResponseWriter, status int) {
+	text := `{"code":"SYSTEM_ERROR","message":"系统错误，请稍后重试"}`
+	if status == http.StatusTooManyRequests {
+		text = `{"code":"RATELIMIT_EXCEEDED","message":"频率超限，请降低调用频率"}`
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // The client may have gone.
 }
 
 // idOf finds the idempotent_id in a body, whatever stands between name and value; nil where there is none.
@@ -151,6 +168,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.trouble.Store(&trouble{})
+	s.quota.set(0)
 	s.latency.Store(int64(o.Latency))
 	s.ledger.begin(o.Batch)
 }
@@ -162,6 +180,15 @@ func (s *server) makeTrouble(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.trouble.Store(&trouble{share: t.Share, until: time.Now().Add(t.For)})
+}
+
+func (s *server) setQuota(w http.ResponseWriter, r *http.Request) {
+	var perSecond int
+	if err := json.NewDecoder(r.Body).Decode(&perSecond); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.quota.set(perSecond)
 }
 
 func (s *server) counts(w http.ResponseWriter, _ *http.Request) {

@@ -77,6 +77,26 @@ func TestTrouble(t *testing.T) {
 	require.Equal(t, 1, got.Doubled)
 }
 
+// TestQuota: of calls that come together, the API takes so many in a second and refuses the others.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	a, dir := serve(t)
+	b := jobs.Batch{Run: 4, Jobs: 1}
+	require.NoError(t, a.Begin(t.Context(), api.Order{Batch: b}))
+	require.NoError(t, a.Quota(t.Context(), 2))
+	took := time.Now()
+	var err error
+	calls := 0
+	for ; err == nil; calls++ {
+		err = bare.Run(t.Context(), bare.Config{URL: a.URL, Dir: dir, Batch: b, Concurrency: 1})
+	}
+	require.ErrorContains(t, err, "429")
+	require.Greater(t, calls, 2)
+	require.LessOrEqual(t, calls, 2*(int(time.Since(took).Seconds())+2)+1, "it refuses the third call of a second")
+	require.NoError(t, a.Quota(t.Context(), 0))
+	require.NoError(t, bare.Run(t.Context(), bare.Config{URL: a.URL, Dir: dir, Batch: b, Concurrency: 1}))
+}
+
 // TestFaultyCalls: a call without a good signature is noticed, and so is one of no job.
 func TestFaultyCalls(t *testing.T) {
 	t.Parallel()

@@ -4,40 +4,63 @@ package measure
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"replyworker/bench/internal/api"
 	"replyworker/bench/internal/result"
 	"replyworker/bench/internal/stage"
+	"replyworker/test/fleet"
 )
 
 // cpu measures what the worker's process spends on a job, and then, with everything as it was, what a bare
 // client does. Each run is such a pair, and the ratio is that of the pair: what the machine does meanwhile
-// meets both.
+// meets both. With an API of 100 ms there is time between the jobs, with one that answers at once there is none.
 func cpu(ctx context.Context, m *session) error {
-	const concurrency, latency = 64, 100 * time.Millisecond
-	count := pick(m, 2_500, 6_000)
-	ratio := figure("CPU of the worker's process to that of the bare client", "", &result.Aim{AtMost: 1.25})
 	for i := range m.Runs {
-		parts := []func(context.Context, *session, int, int, time.Duration) (window, error){workerCPU, bareCPU}
-		spent := map[string]time.Duration{}
-		for p := range parts {
-			p = (p + i) % len(parts) // Each goes first in turn.
-			w, err := parts[p](ctx, m, count, concurrency, latency)
-			if err != nil {
+		for _, latency := range pick(m, []time.Duration{busy}, []time.Duration{busy, 0}) {
+			if err := m.cpuPair(ctx, latency, i%2 == 1); err != nil {
 				return err
 			}
-			for _, name := range []string{nameWorker, nameBare} {
-				if w.cpu[name] > 0 {
-					spent[name] = w.perJob(name)
-				}
-			}
-			m.others(w)
 		}
-		m.set(ratio, float64(spent[nameWorker])/float64(spent[nameBare]))
-		m.set(figure("the worker's process", "ms/job", nil), milliseconds(spent[nameWorker]))
-		m.set(figure("the bare client", "ms/job", nil), milliseconds(spent[nameBare]))
 	}
+	return nil
+}
+
+const busy = 100 * time.Millisecond
+
+// cpuPair is a worker and a bare client, each first in turn.
+func (m *session) cpuPair(ctx context.Context, latency time.Duration, bareFirst bool) error {
+	const concurrency = 64
+	count, at := pick(m, 2_500, 6_000), "API of "+latency.String()
+	parts := []func(context.Context, *session, int, int, time.Duration) (window, error){workerCPU, bareCPU}
+	if bareFirst {
+		slices.Reverse(parts)
+	}
+	spent := map[string]time.Duration{}
+	for _, part := range parts {
+		w, err := part(ctx, m, count, concurrency, latency)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{nameWorker, nameBare} {
+			if w.cpu[name] > 0 {
+				spent[name] = w.perJob(name)
+				m.curve("CPU of a job", "ms", at, nil, map[string]float64{name: milliseconds(spent[name])})
+			}
+		}
+		if w.cpu[nameWorker] > 0 {
+			m.curve("asked of Redis, for each job", "", at, nil, map[string]float64{
+				"scripts": w.redis.Scripts / float64(w.jobs), "round trips": w.redis.Reads / float64(w.jobs),
+			})
+		}
+		m.others(w)
+	}
+	m.curve("CPU of a job, to that of a bare client's call", "", at, &result.Aim{AtMost: 1.25}, map[string]float64{
+		nameWorker: float64(spent[nameWorker]) / float64(spent[nameBare]),
+	})
 	return nil
 }
 
@@ -77,7 +100,21 @@ func workerCPU(ctx context.Context, m *session, count, concurrency int, latency 
 	if err != nil {
 		return w, err
 	}
-	return steady(ctx, r.API.Client, m.pids(r.API, nameWorker, worker.PID()), count)
+	profiled := make(chan error, 1)
+	go func() { profiled <- m.profile(ctx, r, worker, fmt.Sprintf("%d-at-once-%s", concurrency, latency)) }()
+	w, err = m.steady(ctx, r.API.Client, m.pids(r.API, nameWorker, worker.PID()), count)
+	return w, errors.Join(err, <-profiled)
+}
+
+// profile profiles a worker once it is at work, where that is asked for.
+func (m *session) profile(ctx context.Context, r *stage.Run, w *fleet.Worker, name string) error {
+	if m.Profiles == "" {
+		return nil
+	}
+	if _, err := r.API.Wait(ctx, time.Minute, "first jobs", func(c api.Counts) bool { return c.Done > 0 }); err != nil {
+		return err
+	}
+	return stage.Profile(ctx, w, m.Profiles, name)
 }
 
 func bareCPU(ctx context.Context, m *session, count, concurrency int, latency time.Duration) (w window, err error) {
@@ -91,7 +128,7 @@ func bareCPU(ctx context.Context, m *session, count, concurrency int, latency ti
 		return w, err
 	}
 	defer client.Kill()
-	return steady(ctx, r.API.Client, m.pids(r.API, nameBare, client.PID()), count)
+	return m.steady(ctx, r.API.Client, m.pids(r.API, nameBare, client.PID()), count)
 }
 
 // closed closes a run, and keeps the error that came first.
@@ -106,9 +143,9 @@ func closed(ctx context.Context, r *stage.Run, err error) error {
 }
 
 // steady is the window from a fifth of the jobs to nine tenths: after the start, before the last stragglers.
-func steady(ctx context.Context, a api.Client, pids map[string]int, count int) (window, error) {
+func (m *session) steady(ctx context.Context, a api.Client, pids map[string]int, count int) (window, error) {
 	const longest = 3 * time.Minute
-	w, err := watch(ctx, a, pids, count/5, count*9/10, longest)
+	w, err := m.watch(ctx, a, pids, count/5, count*9/10, longest)
 	if err != nil {
 		return w, err
 	}

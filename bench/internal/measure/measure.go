@@ -28,6 +28,7 @@ func All() []Measure {
 	return []Measure{
 		{"cpu", "CPU of a job, against a bare client that only signs, posts and verifies", cpu},
 		{"throughput", "Jobs a second from one partition, with an API of 100 ms", throughput},
+		{"quota", "Two workers and a quota that nobody tells", quota},
 		{"delay", "From produce to the API's getting the call", delay},
 		{"memory", "Memory, with a backlog waiting", memory},
 		{"redelivery", "Finished jobs that come again", redelivery},
@@ -64,6 +65,8 @@ type Settings struct {
 	Runs int
 	// Quick is a short measurement for machines that have other things to do: it tells large changes only.
 	Quick bool
+	// Profiles, where it is set, is a folder that gets profiles of the worker at work. It costs the worker some CPU.
+	Profiles string
 }
 
 // session is a measurement under way.
@@ -113,6 +116,7 @@ type window struct {
 	length  time.Duration
 	cpu     map[string]time.Duration // By the names of the processes.
 	machine time.Duration            // All cores together, whoever had them.
+	redis   stage.RedisUse
 }
 
 // rate is the jobs a second.
@@ -132,9 +136,10 @@ type sample struct {
 	done    int
 	cpu     map[string]time.Duration
 	machine time.Duration
+	redis   stage.RedisUse
 }
 
-func take(ctx context.Context, a api.Client, pids map[string]int) (s sample, err error) {
+func (m *session) take(ctx context.Context, a api.Client, pids map[string]int) (s sample, err error) {
 	s.cpu = map[string]time.Duration{}
 	for name, pid := range pids {
 		if s.cpu[name], err = process.CPU(pid); err != nil {
@@ -144,20 +149,25 @@ func take(ctx context.Context, a api.Client, pids map[string]int) (s sample, err
 	if s.machine, err = process.Machine(); err != nil {
 		return s, err
 	}
+	if s.redis, err = m.RedisUse(ctx); err != nil {
+		return s, err
+	}
 	counts, err := a.Counts(ctx)
 	s.at, s.done = time.Now(), counts.Done
 	return s, err
 }
 
 // watch waits until a share of the jobs is done, from, and until another is, to, and returns what was between.
-func watch(ctx context.Context, a api.Client, pids map[string]int, from, to int, longest time.Duration) (window, error) {
+func (m *session) watch(
+	ctx context.Context, a api.Client, pids map[string]int, from, to int, longest time.Duration,
+) (window, error) {
 	var ends [2]sample
 	for i, want := range []int{from, to} {
 		_, err := a.Wait(ctx, longest, fmt.Sprintf("%d jobs", want), func(c api.Counts) bool { return c.Done >= want })
 		if err != nil {
 			return window{}, err
 		}
-		if ends[i], err = take(ctx, a, pids); err != nil {
+		if ends[i], err = m.take(ctx, a, pids); err != nil {
 			return window{}, err
 		}
 	}
@@ -166,6 +176,7 @@ func watch(ctx context.Context, a api.Client, pids map[string]int, from, to int,
 
 func between(a, b sample) window {
 	w := window{jobs: b.done - a.done, length: b.at.Sub(a.at), cpu: map[string]time.Duration{}, machine: b.machine - a.machine}
+	w.redis = b.redis.Since(a.redis)
 	for name, spent := range b.cpu {
 		w.cpu[name] = spent - a.cpu[name]
 	}

@@ -89,6 +89,6 @@ func (m *session) look(ctx context.Context, r *stage.Run, w *fleet.Worker) (stag
 	if err != nil {
 		return nil, sample{}, err
 	}
-	s, err := take(ctx, r.API.Client, nil)
+	s, err := m.take(ctx, r.API.Client, nil)
 	return metrics, s, err
 }

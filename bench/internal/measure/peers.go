@@ -93,12 +93,14 @@ func (s subject) measure(ctx context.Context, m *session, latency time.Duration)
 		return w, err
 	}
 	const warm = 7 * time.Second // Connections, and Java's compiler.
-	return during(ctx, r.API.Client, m.pids(r.API, s.series, pid), warm, pick(m, 4*time.Second, 8*time.Second), count*9/10)
+	return m.during(ctx, r.API.Client, m.pids(r.API, s.series, pid), warm, pick(m, 4*time.Second, 8*time.Second), count*9/10)
 }
 
 // during is the window of a length that begins some time after the first job is done. It ends early where
 // there is no more work.
-func during(ctx context.Context, a api.Client, pids map[string]int, warm, length time.Duration, most int) (window, error) {
+func (m *session) during(
+	ctx context.Context, a api.Client, pids map[string]int, warm, length time.Duration, most int,
+) (window, error) {
 	const longest = 2 * time.Minute
 	var ends [2]sample
 	if _, err := a.Wait(ctx, longest, "a first job", func(c api.Counts) bool { return c.Done > 0 }); err != nil {
@@ -114,7 +116,7 @@ func during(ctx context.Context, a api.Client, pids map[string]int, warm, length
 		if err != nil {
 			return window{}, err
 		}
-		if ends[i], err = take(ctx, a, pids); err != nil {
+		if ends[i], err = m.take(ctx, a, pids); err != nil {
 			return window{}, err
 		}
 	}

@@ -29,9 +29,19 @@ func redelivery(ctx context.Context, m *session) (err error) {
 	if err != nil {
 		return err
 	}
+	before, err := m.RedisUse(ctx)
+	if err != nil {
+		return err
+	}
 	if err := r.Finish(ctx, records); err != nil {
 		return err
 	}
+	after, err := m.RedisUse(ctx)
+	if err != nil {
+		return err
+	}
+	m.set(figure("memory of a finished claim in Redis, with its place among the keys", "B", &result.Aim{AtMost: 420}),
+		after.Since(before).Bytes/float64(count))
 	for i := range m.Runs {
 		if err := r.API.Begin(ctx, api.Order{Batch: r.Batch}); err != nil {
 			return err

@@ -63,7 +63,7 @@ func together(ctx context.Context, m *session, workers, concurrency int, latency
 		return w, err
 	}
 	// The partitions have not all as many jobs: before the first is empty, at two thirds, it is over.
-	w, err = watch(ctx, r.API.Client, pids, count/5, count*2/3, 3*time.Minute)
+	w, err = m.watch(ctx, r.API.Client, pids, count/5, count*2/3, 3*time.Minute)
 	if err != nil {
 		return w, err
 	}
