@@ -88,10 +88,10 @@ func (ps *Pacers) learn(ctx context.Context, pacers []*Pacer, shares []Share) {
 	if len(due) == 0 {
 		return
 	}
-	for i, err := range ps.store.LearnPaces(ctx, lessons) {
-		if err == nil {
-			due[i].Learned(&lessons[i])
-		}
+	errs := ps.store.LearnPaces(ctx, lessons)
+	now := time.Now()
+	for i, p := range due {
+		p.Learned(now, &lessons[i], errs[i])
 	}
 	ps.wake()
 }

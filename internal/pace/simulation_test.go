@@ -184,9 +184,7 @@ func (w *worker) sync() {
 			if d := shares[0].Due; d != nil {
 				w.questions++
 				l := d.Lesson(a.MchID)
-				if w.store.LearnPaces(nil, []pace.Lesson{l})[0] == nil { //nolint:staticcheck // the memory asks nobody
-					p.Learned(&l)
-				}
+				p.Learned(w.now, &l, w.store.LearnPaces(nil, []pace.Lesson{l})[0]) //nolint:staticcheck // the memory asks nobody
 			}
 			w.work()
 		})
