@@ -2,9 +2,15 @@ package pace
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 )
+
+// warnEvery is how often it is told at the most that the Store does not answer.
+const warnEvery = time.Minute
 
 // Pacers are the paces of all merchants in this worker. They are safe for concurrent use.
 type Pacers struct {
@@ -12,6 +18,7 @@ type Pacers struct {
 	ceiling float64
 	wake    func()
 	signal  chan struct{}
+	log     zerolog.Logger // of which a few lines are written
 
 	mu    sync.Mutex
 	all   map[string]*Pacer
@@ -19,10 +26,12 @@ type Pacers struct {
 }
 
 // NewPacers makes the paces of merchants, each with a ceiling in calls/s or 0 for none. wake is called
-// when calls may go that had to wait. Run must be running while they are in use.
-func NewPacers(store Store, ceiling float64, wake func()) *Pacers {
+// when calls may go that had to wait. log gets a warning a minute at the most while the store does not
+// answer. Run must be running while they are in use.
+func NewPacers(store Store, ceiling float64, wake func(), log zerolog.Logger) *Pacers {
 	return &Pacers{
 		store: store, ceiling: ceiling, wake: wake, signal: make(chan struct{}, 1),
+		log: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: warnEvery}),
 		all: map[string]*Pacer{}, ready: map[*Pacer]struct{}{},
 	}
 }
@@ -68,6 +77,7 @@ func (ps *Pacers) ask(ctx context.Context) {
 		return
 	}
 	shares, errs := ps.store.SharePaces(ctx, asks)
+	ps.warn(ctx, errs)
 	now := time.Now()
 	for i, p := range pacers {
 		p.Told(now, asks[i], shares[i], errs[i])
@@ -89,11 +99,30 @@ func (ps *Pacers) learn(ctx context.Context, pacers []*Pacer, shares []Share) {
 		return
 	}
 	errs := ps.store.LearnPaces(ctx, lessons)
+	ps.warn(ctx, errs)
 	now := time.Now()
 	for i, p := range due {
 		p.Learned(now, &lessons[i], errs[i])
 	}
 	ps.wake()
+}
+
+// warn tells whoever runs the worker that merchants' paces could not be shared.
+func (ps *Pacers) warn(ctx context.Context, errs []error) {
+	var first error
+	failed := 0
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, ErrOutdated) {
+			failed++
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if failed > 0 && ctx.Err() == nil {
+		ps.log.Warn().Err(first).Int("merchants", failed).
+			Msg("the pace is not shared at the moment: merchants with a limit wait for Redis, others go on with what this worker knows")
+	}
 }
 
 func (ps *Pacers) gather(now time.Time) ([]*Pacer, []Ask) {

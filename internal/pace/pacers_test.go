@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -52,9 +53,29 @@ func (r *remote) asks() int {
 	return r.asked
 }
 
+// lines are those that were logged.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(line))
+	return len(line), nil
+}
+
+func (l *lines) written() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
 // node is a worker's paces, and those who wait to call.
 type node struct {
 	paces *pace.Pacers
+	log   lines
 
 	mu    sync.Mutex
 	woken chan struct{} // closed by the next wake
@@ -67,7 +88,7 @@ func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, cei
 		defer n.mu.Unlock()
 		close(n.woken)
 		n.woken = make(chan struct{})
-	})
+	}, zerolog.New(&n.log))
 	running.Go(func() { n.paces.Run(ctx) })
 	return n
 }
@@ -157,9 +178,7 @@ func TestPacersShareAQuota(t *testing.T) {
 			"fast": {quota: &fixedWindow{rate: 200, length: time.Second}},
 			"slow": {quota: &fixedWindow{rate: 2, length: time.Second}},
 		}
-		for range 2 {
-			f.start(0, apis)
-		}
+		nodes := []*node{f.start(0, apis), f.start(0, apis)}
 		time.Sleep(time.Minute)
 		before := map[string]tally{}
 		for mchid, api := range apis {
@@ -174,6 +193,9 @@ func TestPacersShareAQuota(t *testing.T) {
 			t.Logf("%s: %.1f %% used, %.1f %% refused", mchid, 100*got.used(rate, time.Minute), 100*got.share())
 			require.GreaterOrEqual(t, got.used(rate, time.Minute), 0.9, mchid)
 			require.LessOrEqual(t, got.share(), 0.06, mchid)
+		}
+		for _, n := range nodes {
+			require.Empty(t, n.log.written(), "that another worker was first is nothing to tell")
 		}
 	})
 }
@@ -197,6 +219,28 @@ func TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit(t *testing.T) {
 		f.store.setFail(nil)
 		time.Sleep(time.Second)
 		require.Greater(t, api.tally().accepted, before, "calls since the store is back")
+	})
+}
+
+// TestPacersWithoutAStoreSaySo, once a minute, however many merchants there are.
+func TestPacersWithoutAStoreSaySo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		n := f.start(10, map[string]*counter{"1": {quota: unlimited{}}, "2": {quota: unlimited{}}})
+		time.Sleep(time.Minute)
+		require.Empty(t, n.log.written())
+		f.store.setFail(errors.New("away"))
+		time.Sleep(150 * time.Second)
+		require.Len(t, n.log.written(), 3, "in two minutes and a half")
+		for _, line := range n.log.written() {
+			require.Contains(t, line, `"level":"warn"`)
+			require.Contains(t, line, `"error":"away"`)
+			require.Contains(t, line, "wait for Redis")
+		}
+		f.store.setFail(nil)
+		time.Sleep(5 * time.Minute)
+		require.Len(t, n.log.written(), 3, "it answers again")
 	})
 }
 
