@@ -9,8 +9,15 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// warnEvery is how often it is told at the most that the Store does not answer.
-const warnEvery = time.Minute
+const (
+	// warnEvery is how often it is told at the most that the Store does not answer.
+	warnEvery = time.Minute
+	// stalled is how long the Store may take until it is asked for others beside that: it answers in a
+	// millisecond or two, and what becomes ready meanwhile is asked at once afterwards.
+	stalled = 10 * time.Millisecond
+	// maxAsking is how many times it is asked at one time at the most.
+	maxAsking = 4
+)
 
 // Pacers are the paces of all merchants in this worker. They are safe for concurrent use.
 type Pacers struct {
@@ -58,14 +65,35 @@ func (ps *Pacers) news(p *Pacer) {
 	}
 }
 
-// Run asks the Store, for all merchants that have something to ask at once, until ctx ends.
+// Run asks the Store, for all merchants that have something to ask at once, until ctx ends. A slow answer
+// holds up those that it is for, and nobody else. It returns when nothing is asked any more.
 func (ps *Pacers) Run(ctx context.Context) {
-	for {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	free := make(chan struct{}, maxAsking)
+	for range maxAsking {
+		free <- struct{}{}
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-free:
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ps.signal:
+		}
+		done := make(chan struct{})
+		asking.Go(func() {
+			defer close(done)
 			ps.ask(ctx)
+			free <- struct{}{}
+		})
+		select {
+		case <-done:
+		case <-time.After(stalled):
 		}
 	}
 }
