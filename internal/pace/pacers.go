@@ -19,7 +19,7 @@ const (
 	maxAsking = 4
 )
 
-// Pacers are the paces of all merchants in this worker. They are safe for concurrent use.
+// Pacers asks the Store for the paces of all merchants in this worker. It is safe for concurrent use.
 type Pacers struct {
 	store   Store
 	ceiling float64
@@ -28,7 +28,6 @@ type Pacers struct {
 	log     zerolog.Logger // of which a few lines are written
 
 	mu    sync.Mutex
-	all   map[string]*Pacer
 	ready map[*Pacer]struct{} // have something to ask
 }
 
@@ -38,22 +37,14 @@ type Pacers struct {
 func NewPacers(store Store, ceiling float64, wake func(), log zerolog.Logger) *Pacers {
 	return &Pacers{
 		store: store, ceiling: ceiling, wake: wake, signal: make(chan struct{}, 1),
-		log: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: warnEvery}),
-		all: map[string]*Pacer{}, ready: map[*Pacer]struct{}{},
+		log:   log.Sample(&zerolog.BurstSampler{Burst: 1, Period: warnEvery}),
+		ready: map[*Pacer]struct{}{},
 	}
 }
 
-// Of returns the pace of a merchant, always the same.
-func (ps *Pacers) Of(mchid string) *Pacer {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := ps.all[mchid]
-	if p == nil {
-		p = NewPacer(mchid, ps.ceiling, ps.news)
-		ps.all[mchid] = p
-	}
-	return p
-}
+// New makes the pace of a merchant. Whoever calls with it is to have one of each merchant, and drops it when
+// the merchant is gone: nothing here keeps it, and the Store forgets it after ForgetAfter.
+func (ps *Pacers) New(mchid string) *Pacer { return NewPacer(mchid, ps.ceiling, ps.news) }
 
 func (ps *Pacers) news(p *Pacer) {
 	ps.mu.Lock()

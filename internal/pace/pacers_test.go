@@ -3,11 +3,13 @@ package pace_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
@@ -75,6 +77,7 @@ func (l *lines) written() []string {
 // node is a worker's paces, and those who wait to call.
 type node struct {
 	paces *pace.Pacers
+	all   map[string]*pace.Pacer
 	log   lines
 
 	mu    sync.Mutex
@@ -82,7 +85,7 @@ type node struct {
 }
 
 func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, ceiling float64) *node {
-	n := &node{woken: make(chan struct{})}
+	n := &node{all: map[string]*pace.Pacer{}, woken: make(chan struct{})}
 	n.paces = pace.NewPacers(store, ceiling, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -93,6 +96,15 @@ func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, cei
 	return n
 }
 
+func (n *node) of(mchid string) *pace.Pacer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all[mchid] == nil {
+		n.all[mchid] = n.paces.New(mchid)
+	}
+	return n.all[mchid]
+}
+
 func (n *node) wake() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -101,7 +113,7 @@ func (n *node) wake() <-chan struct{} {
 
 // work makes calls of a merchant until ctx ends, each answered at once by the quota.
 func (n *node) work(ctx context.Context, mchid string, take func() bool) {
-	p := n.paces.Of(mchid)
+	p := n.of(mchid)
 	for ctx.Err() == nil {
 		woken := n.wake()
 		epoch, wait := p.Take(time.Now())
@@ -253,7 +265,7 @@ func TestPacersAskNothingOfAQuotaThatNobodyMeets(t *testing.T) {
 		n := f.start(0, map[string]*counter{"1": api})
 		time.Sleep(time.Minute)
 		require.LessOrEqual(t, f.store.asks(), 14, "questions in a minute")
-		require.Zero(t, n.paces.Of("1").Limit())
+		require.Zero(t, n.of("1").Limit())
 		require.Greater(t, api.tally().accepted, 50_000)
 	})
 }
@@ -329,4 +341,21 @@ func TestPermitsOfASlowStoreCanBeUsed(t *testing.T) {
 	p.Told(now, a, shares[0], nil)
 	_, wait = p.Take(now)
 	require.Zero(t, wait, "a permit that was granted and has just come")
+}
+
+// TestAPaceThatNobodyHasIsForgotten, though it has been asked for.
+func TestAPaceThatNobodyHasIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newFleet(t).start(0, nil)
+		p := n.paces.New("1")
+		require.True(t, let(p))
+		gone := weak.Make(p)
+		time.Sleep(time.Minute)
+		runtime.KeepAlive(p)
+		for range 2 {
+			runtime.GC()
+		}
+		require.Nil(t, gone.Value())
+	})
 }

@@ -73,12 +73,12 @@ func TestASlowAnswerHoldsUpNobodyElse(t *testing.T) {
 			ended = true
 		})
 		for i, mchid := range store.hangs[:3] {
-			require.False(t, let(paces.Of(mchid)))
+			require.False(t, let(paces.New(mchid)))
 			require.Equal(t, i+1, store.hanging())
-			require.True(t, let(paces.Of("after "+mchid)), "with %d that hang", i+1)
+			require.True(t, let(paces.New("after "+mchid)), "with %d that hang", i+1)
 		}
 		for _, mchid := range store.hangs[3:] {
-			require.False(t, let(paces.Of(mchid)))
+			require.False(t, let(paces.New(mchid)))
 		}
 		require.Equal(t, 4, store.hanging(), "questions at one time")
 		cancel()
