@@ -219,6 +219,26 @@ func TestNobodyCallsBeforeARetryAfterIsOver(t *testing.T) {
 	require.GreaterOrEqual(t, s.count(time.Minute).used(25, time.Minute), 0.8)
 }
 
+// TestAWindowThatTellsItsEndIsFound: refusals ask to wait until the window's end, so that most of its time
+// goes by without an answer.
+func TestAWindowThatTellsItsEndIsFound(t *testing.T) {
+	t.Parallel()
+	for _, rate := range rates[1:] {
+		for _, workers := range []int{1, 4} {
+			used, refused := mean(func(seed uint64) (float64, float64) {
+				s := simulate(seed, &fixedWindow{rate: rate, length: time.Minute}, workers, ours)
+				s.untilReset = true
+				s.count(time.Minute)
+				later := s.count(3 * time.Minute)
+				return later.used(rate, 3*time.Minute), later.share()
+			})
+			t.Logf("%g calls/s, %d workers: %.1f %% of the quota used, %.1f %% of calls refused", rate, workers, 100*used, 100*refused)
+			require.GreaterOrEqual(t, used, 0.93, "share of a quota of %g that %d workers used", rate, workers)
+			require.LessOrEqual(t, refused, 0.01, "share of calls that were refused")
+		}
+	}
+}
+
 // TestACeilingIsKept whatever else there is to learn, by all workers together.
 func TestACeilingIsKept(t *testing.T) {
 	t.Parallel()

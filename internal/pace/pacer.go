@@ -71,6 +71,7 @@ func (p *Pacer) Take(now time.Time) (epoch uint64, wait time.Duration) {
 	defer p.tell(now)
 	switch {
 	case now.Before(p.pause.until):
+		p.counts.Held = true
 		return 0, p.pause.until.Sub(now)
 	case p.inRow(): // what follows from that is not known yet
 		p.wanted = true
