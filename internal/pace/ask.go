@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// A worker asks for the permits of so long at once, and reports refusals as often where there is no
-	// limit yet.
+	// A worker asks for the permits of so long at once.
 	batchOf = 100 * time.Millisecond
+	// refusedEvery is how often refusals are reported where there is no limit yet. It is a little longer than
+	// a Tick, so that of two reports of a worker there is a lesson in between, and its rate counts once.
+	refusedEvery = Tick + 10*time.Millisecond
 	// A worker that is granted nothing, for many others want permits, too, waits for twice this, and for
 	// twice as long each time up to maxEmpty times.
 	emptyWait = 50 * time.Millisecond
@@ -41,7 +43,7 @@ func (p *Pacer) needs(now time.Time) bool {
 	case !p.known:
 		return p.wanted
 	case p.limit == 0:
-		return p.counts.Refused > 0 && since >= batchOf || answers > 0 && since >= lookEvery
+		return p.counts.Refused > 0 && since >= refusedEvery || answers > 0 && since >= lookEvery
 	}
 	return p.short(now) || answers > 0 && since >= reportEvery || p.wanted && since >= lookWaiting
 }

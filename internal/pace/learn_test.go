@@ -151,6 +151,29 @@ func TestRefusalsThatThePaceDoesNotCauseDoNotSlowItDown(t *testing.T) {
 	}
 }
 
+// TestTheFirstLimitIsWhatWentThrough in the second before, where refusals do not come in a row; each
+// worker's calls count once.
+func TestTheFirstLimitIsWhatWentThrough(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 3} {
+		for seed := range uint64(10) {
+			s := simulate(seed, unlimited{}, workers, ours)
+			s.count(4 * time.Second)
+			rate := s.count(2*time.Second).used(1, 2*time.Second)
+			s.noise = 0.03
+			first := 0.0
+			for range 200 {
+				s.count(10 * time.Millisecond)
+				if first = s.workers[0].limiter.(*pace.Pacer).Limit(); first > 0 {
+					break
+				}
+			}
+			require.Positive(t, first)
+			require.LessOrEqual(t, first, 1.05*rate, "%d workers, seed %d", workers, seed)
+		}
+	}
+}
+
 // TestAStormOfRefusalsIsWaitedOut: for half a minute the API refuses everything. Few calls are made
 // meanwhile, and afterwards the pace is soon what it was.
 func TestAStormOfRefusalsIsWaitedOut(t *testing.T) {
