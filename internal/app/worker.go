@@ -108,9 +108,10 @@ func (w *Worker) close() {
 
 func (w *Worker) build(version string) {
 	log := w.log.With().Str("component", "gate").Logger()
-	w.paces = pace.NewPacers(w.store, w.cfg.Rate, func() { w.gate.Wake() })
+	w.paces = pace.NewPacers(w.store, w.cfg.Rate, func() { w.gate.Wake() },
+		w.log.With().Str("component", "pace").Logger())
 	w.gate = gate.New(gate.Config{
-		Pace:        func(mchid string) gate.Pace { return w.paces.Of(mchid) },
+		Pace:        func(mchid string) gate.Pace { return w.paces.New(mchid) },
 		Concurrency: w.cfg.Concurrency, HasBackup: w.api.HasBackup(),
 		BreakerFailures: w.cfg.BreakerFailures, BreakerCooldown: w.cfg.BreakerCooldown, Jitter: rand.Float64,
 		OnBreaker: func(host wxclient.Host, open bool) {

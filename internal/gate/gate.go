@@ -117,9 +117,6 @@ func (g *Gate) merchant(mchid string) *merchant {
 	m := g.merchants[mchid]
 	if m == nil {
 		m = &merchant{}
-		if g.cfg.Pace != nil {
-			m.pace = g.cfg.Pace(mchid)
-		}
 		g.merchants[mchid] = m
 	}
 	return m
@@ -152,6 +149,7 @@ type Grant struct {
 	// RetryAfter is what a SlowDown asked to wait; the holder sets it before Done.
 	RetryAfter time.Duration
 
+	m         *merchant
 	at        time.Time       // of the leave
 	began     time.Time       // of the call
 	epoch     uint64          // of the merchant's pace at the leave
@@ -195,6 +193,9 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 		return nil, &Denial{Wait: wait, Everyone: true, Full: true}
 	}
 	m := g.merchant(ask.MchID)
+	if !m.asked && g.cfg.Pace != nil {
+		m.pace = g.cfg.Pace(ask.MchID)
+	}
 	g.calmDown(now, m)
 	if g.used >= g.cfg.Concurrency-g.spare() && m.used >= g.share() {
 		return nil, &Denial{Everyone: true} // a slot that is free by then will tell
@@ -212,7 +213,7 @@ func (g *Gate) Try(now time.Time, ask Ask) (*Grant, *Denial) {
 	if wait > 0 {
 		return nil, &Denial{Wait: wait, Everyone: true}
 	}
-	grant := &Grant{Ask: ask, epoch: epoch}
+	grant := &Grant{Ask: ask, m: m, epoch: epoch}
 	g.enter(now, grant, host, probe)
 	if m.hold != nil {
 		grant.HoldProbe = true
@@ -278,7 +279,7 @@ func (g *Gate) Switch(now time.Time, grant *Grant) bool {
 		return false
 	}
 	if !grant.reserved {
-		epoch, wait := g.merchant(grant.MchID).take(now)
+		epoch, wait := grant.m.take(now)
 		if wait > 0 {
 			return false
 		}
@@ -301,7 +302,7 @@ func (g *Gate) Leave(now time.Time, grant *Grant) (left *Grant, ok bool) {
 	if grant.reserved || !better {
 		return nil, false
 	}
-	epoch, wait := g.merchant(grant.MchID).take(now)
+	epoch, wait := grant.m.take(now)
 	if wait > 0 {
 		return nil, false
 	}
@@ -340,10 +341,10 @@ const (
 func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := g.merchant(grant.MchID)
+	m := grant.m
 	if !grant.left {
 		g.used--
-		m.used = max(0, m.used-1) // it may have been forgotten meanwhile
+		m.used--
 	}
 	g.hosts[grant.Host].calls--
 	if grant.reserved { // and not used
@@ -387,7 +388,7 @@ func (g *Gate) Done(now time.Time, grant *Grant, end End) {
 }
 
 func (g *Gate) hostFailed(now time.Time, grant *Grant) {
-	g.merchant(grant.MchID).ramp.steady.note(now, grant.at, false)
+	grant.m.ramp.steady.note(now, grant.at, false)
 	b := &g.hosts[grant.Host]
 	if b.failed(now, grant) {
 		b.endOut()
@@ -437,13 +438,16 @@ func (g *Gate) allOpen() bool {
 func (g *Gate) Successes(mchid string) (all, own uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.successes, g.merchant(mchid).successes
+	if m := g.merchants[mchid]; m != nil {
+		own = m.successes
+	}
+	return g.successes, own
 }
 
 // Succeeding says whether the merchant's calls are succeeding at this time.
 func (g *Gate) Succeeding(now time.Time, mchid string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := g.merchant(mchid)
-	return !m.lastSuccess.IsZero() && now.Sub(m.lastSuccess) <= succeedingWithin
+	m := g.merchants[mchid]
+	return m != nil && !m.lastSuccess.IsZero() && now.Sub(m.lastSuccess) <= succeedingWithin
 }

@@ -20,8 +20,8 @@ func (g *Gate) spare() int {
 // share is an equal share of the slots among the merchants whose jobs have come here.
 func (g *Gate) share() int { return max(1, g.cfg.Concurrency/max(1, g.askers)) }
 
-// Forget drops what is known of a merchant that is not configured any more. Calls of it that are out
-// come back as others do.
+// Forget drops what is known of a merchant that is not configured any more, its pace too. Calls of it that
+// are out come back as others do, and what they tell is forgotten with it.
 func (g *Gate) Forget(mchid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

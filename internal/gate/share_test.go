@@ -68,3 +68,33 @@ func TestAForgottenMerchantLeavesNothingBehind(t *testing.T) {
 	require.Zero(t, g.State().SlotsUsed)
 	require.Len(t, take(g, "1", 100), 64, "there is one merchant again")
 }
+
+// TestCallsThatComeBackOfAForgottenMerchantDoNotBringItBack, nor does it have a new pace; that it has when
+// it is configured again.
+func TestCallsThatComeBackOfAForgottenMerchantDoNotBringItBack(t *testing.T) {
+	t.Parallel()
+	var paces []*fixedPace
+	g := newGate(gate.Config{Concurrency: 64, BreakerFailures: 5, HasBackup: true, Pace: func(string) gate.Pace {
+		paces = append(paces, &fixedPace{n: 100})
+		return paces[len(paces)-1]
+	}})
+	out := take(g, "2", 3)
+	g.Forget("2")
+	require.True(t, g.Switch(start, out[0]))
+	g.Done(start, out[0], gate.Succeeded)
+	g.Done(start, out[1], gate.SlowDown)
+	g.Done(start, out[2], gate.HostFailed)
+	all, own := g.Successes("2")
+	require.EqualValues(t, 1, all)
+	require.Zero(t, own)
+	require.False(t, g.Succeeding(start, "2"))
+	require.Empty(t, g.State().Merchants)
+	require.Zero(t, g.State().SlotsUsed)
+	require.Len(t, paces, 1)
+	require.Equal(t, 1, paces[0].refused, "the pace that let a call through is told of its answer")
+
+	g.SetHold("3", gate.Hold{})
+	require.Len(t, paces, 1, "a merchant whose jobs have not come needs no pace")
+	take(g, "2", 3)
+	require.Len(t, paces, 2)
+}

@@ -1,14 +1,17 @@
 package pace
 
 import (
+	"errors"
 	"math"
 	"time"
 )
 
 const (
-	// A worker asks for the permits of so long at once, and reports refusals as often where there is no
-	// limit yet.
+	// A worker asks for the permits of so long at once.
 	batchOf = 100 * time.Millisecond
+	// refusedEvery is how often refusals are reported where there is no limit yet. It is a little longer than
+	// a Tick, so that of two reports of a worker there is a lesson in between, and its rate counts once.
+	refusedEvery = Tick + 10*time.Millisecond
 	// A worker that is granted nothing, for many others want permits, too, waits for twice this, and for
 	// twice as long each time up to maxEmpty times.
 	emptyWait = 50 * time.Millisecond
@@ -35,22 +38,27 @@ func (p *Pacer) needs(now time.Time) bool {
 	switch {
 	case now.Before(p.retryAt):
 		return false
-	case p.counts.Row >= closedRow:
+	case p.inRow():
 		return true
 	case !p.known:
 		return p.wanted
 	case p.limit == 0:
-		return p.counts.Refused > 0 && since >= batchOf || answers > 0 && since >= lookEvery
+		return p.counts.Refused > 0 && since >= refusedEvery || answers > 0 && since >= lookEvery
 	}
 	return p.short(now) || answers > 0 && since >= reportEvery || p.wanted && since >= lookWaiting
 }
+
+// inRow says that so many calls in a row were refused that no more may go until the workers have worked
+// out what follows. Where the Store does not answer, it is asked again and again.
+func (p *Pacer) inRow() bool { return p.unclear || p.counts.Row >= closedRow }
 
 // short says that permits are to be asked for.
 func (p *Pacer) short(now time.Time) bool {
 	return p.wanted && p.left() <= p.got/2 && !now.Before(p.notYet)
 }
 
-// Ask returns what to ask the Store now; ok is false where that is nothing. Told must follow.
+// Ask returns what to ask the Store now; ok is false where that is nothing. Told must follow,
+// and Learned where it was told a Due.
 func (p *Pacer) Ask(now time.Time) (a Ask, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,6 +71,7 @@ func (p *Pacer) Ask(now time.Time) (a Ask, ok bool) {
 		a.Want = p.want
 		p.wanted = false
 	}
+	p.unclear = p.inRow()
 	p.counts = Counts{}
 	p.asking, p.asked = true, now
 	return a, true
@@ -72,7 +81,7 @@ func (p *Pacer) Ask(now time.Time) (a Ask, ok bool) {
 func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asking = false
+	p.asking = err == nil && s.Due != nil
 	if err != nil {
 		p.retryAt = now.Add(askAgain)
 		p.wanted = p.wanted || a.Want > 0
@@ -80,6 +89,7 @@ func (p *Pacer) Told(now time.Time, a Ask, s Share, err error) {
 		return
 	}
 	p.known = true
+	p.unclear = s.Due != nil && (p.unclear || s.Due.Counts.Row >= closedRow)
 	// Another worker has found the API open; permits that are far away are for the probes of before.
 	opened := s.Epoch != p.epoch && s.Limit > 2*p.limit
 	p.learn(s.Epoch, s.Limit, opened && len(p.batches) > 0 && p.batches[0].next.Sub(now) > lookWaiting)
@@ -121,11 +131,19 @@ func (p *Pacer) size(now time.Time, limit float64) {
 	p.lost, p.sized = 0, now
 }
 
-// Learned takes what this worker itself has worked out.
-func (p *Pacer) Learned(l *Lesson) {
+// Learned takes what this worker itself has worked out of a Due, or why the Store does not keep it. Where
+// it matters what another has worked out instead, Ask asks for that at once.
+func (p *Pacer) Learned(now time.Time, l *Lesson, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.learn(l.Next.Epoch, l.Next.Limit, l.Restart())
+	p.asking = false
+	switch {
+	case err == nil:
+		p.unclear = false
+		p.learn(l.Next.Epoch, l.Next.Limit, l.Restart())
+	case !errors.Is(err, ErrOutdated):
+		p.retryAt = now.Add(askAgain)
+	}
 }
 
 func (p *Pacer) learn(epoch uint64, limit float64, restart bool) {

@@ -2,6 +2,7 @@ package pace_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,10 +11,7 @@ import (
 	"replyworker/internal/pace"
 )
 
-// seeds are how often each case is simulated.
-const seeds = 3
-
-// quotas are those that nobody tells; rates are 1, 25 and 200 calls/s.
+// quotas are those that nobody tells.
 var quotas = []struct {
 	name string
 	make func(rate float64) quota
@@ -24,6 +22,9 @@ var quotas = []struct {
 	{"bucket of a second", func(r float64) quota { return newBucket(r, 1) }},
 	{"bucket of two seconds", func(r float64) quota { return newBucket(r, 2) }},
 }
+
+// seeds are how often each case is simulated.
+const seeds = 3
 
 // mean is the mean over the seeds.
 func mean(run func(seed uint64) (used, refused float64)) (used, refused float64) {
@@ -53,7 +54,7 @@ func warm(rate float64, name string) time.Duration {
 func TestAQuotaIsFoundAndUsed(t *testing.T) {
 	t.Parallel()
 	for _, q := range quotas {
-		for _, rate := range []float64{1, 25, 200} {
+		for _, rate := range rates {
 			for _, workers := range []int{1, 2, 4} {
 				t.Run(fmt.Sprintf("%s of %g per second, %d workers", q.name, rate, workers), func(t *testing.T) {
 					t.Parallel()
@@ -99,6 +100,9 @@ func TestAChangedQuotaIsFoundAgain(t *testing.T) {
 			{1, 25, 5 * time.Minute},
 			{1, 200, 5 * time.Minute},
 		} {
+			if fastest := slices.Max(rates); step.from > fastest || step.to > fastest {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s from %g to %g", q.name, step.from, step.to), func(t *testing.T) {
 				t.Parallel()
 				used, refused := mean(func(seed uint64) (float64, float64) {
@@ -122,7 +126,7 @@ func TestAChangedQuotaIsFoundAgain(t *testing.T) {
 // without one.
 func TestRefusalsThatThePaceDoesNotCauseDoNotSlowItDown(t *testing.T) {
 	t.Parallel()
-	for _, percent := range []int{1, 2, 5, 10, 20, 30} {
+	for _, percent := range noises {
 		for _, limited := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d percent, limited %v", percent, limited), func(t *testing.T) {
 				t.Parallel()
@@ -147,11 +151,34 @@ func TestRefusalsThatThePaceDoesNotCauseDoNotSlowItDown(t *testing.T) {
 	}
 }
 
+// TestTheFirstLimitIsWhatWentThrough in the second before, where refusals do not come in a row; each
+// worker's calls count once.
+func TestTheFirstLimitIsWhatWentThrough(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 3} {
+		for seed := range uint64(10) {
+			s := simulate(seed, unlimited{}, workers, ours)
+			s.count(4 * time.Second)
+			rate := s.count(2*time.Second).used(1, 2*time.Second)
+			s.noise = 0.03
+			first := 0.0
+			for range 200 {
+				s.count(10 * time.Millisecond)
+				if first = s.workers[0].limiter.(*pace.Pacer).Limit(); first > 0 {
+					break
+				}
+			}
+			require.Positive(t, first)
+			require.LessOrEqual(t, first, 1.05*rate, "%d workers, seed %d", workers, seed)
+		}
+	}
+}
+
 // TestAStormOfRefusalsIsWaitedOut: for half a minute the API refuses everything. Few calls are made
 // meanwhile, and afterwards the pace is soon what it was.
 func TestAStormOfRefusalsIsWaitedOut(t *testing.T) {
 	t.Parallel()
-	for _, rate := range []float64{1, 25, 200} {
+	for _, rate := range rates {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			t.Parallel()
 			s := simulate(1, &fixedWindow{rate: rate, length: time.Second}, 2, ours)
@@ -169,7 +196,7 @@ func TestAStormOfRefusalsIsWaitedOut(t *testing.T) {
 // TestWorkersWithFewJobsLeaveTheQuotaToOthers: nine workers have a job now and then, one has many.
 func TestWorkersWithFewJobsLeaveTheQuotaToOthers(t *testing.T) {
 	t.Parallel()
-	for _, rate := range []float64{25, 200} {
+	for _, rate := range rates[1:] {
 		s := simulate(1, &fixedWindow{rate: rate, length: time.Second}, 10, ours)
 		for _, w := range s.workers[1:] {
 			w.demand = rate / 40
@@ -215,6 +242,26 @@ func TestNobodyCallsBeforeARetryAfterIsOver(t *testing.T) {
 	require.GreaterOrEqual(t, s.count(time.Minute).used(25, time.Minute), 0.8)
 }
 
+// TestAWindowThatTellsItsEndIsFound: refusals ask to wait until the window's end, so that most of its time
+// goes by without an answer.
+func TestAWindowThatTellsItsEndIsFound(t *testing.T) {
+	t.Parallel()
+	for _, rate := range rates[1:] {
+		for _, workers := range []int{1, 4} {
+			used, refused := mean(func(seed uint64) (float64, float64) {
+				s := simulate(seed, &fixedWindow{rate: rate, length: time.Minute}, workers, ours)
+				s.untilReset = true
+				s.count(time.Minute)
+				later := s.count(3 * time.Minute)
+				return later.used(rate, 3*time.Minute), later.share()
+			})
+			t.Logf("%g calls/s, %d workers: %.1f %% of the quota used, %.1f %% of calls refused", rate, workers, 100*used, 100*refused)
+			require.GreaterOrEqual(t, used, 0.93, "share of a quota of %g that %d workers used", rate, workers)
+			require.LessOrEqual(t, refused, 0.01, "share of calls that were refused")
+		}
+	}
+}
+
 // TestACeilingIsKept whatever else there is to learn, by all workers together.
 func TestACeilingIsKept(t *testing.T) {
 	t.Parallel()
@@ -237,7 +284,7 @@ func TestOthersDoWorse(t *testing.T) {
 		t.Skip("simulations of one goroutine, for which the race detector takes minutes and has nothing to find")
 	}
 	for _, q := range quotas {
-		for _, rate := range []float64{1, 25, 200} {
+		for _, rate := range rates {
 			for _, workers := range []int{1, 4} {
 				row := fmt.Sprintf("| %s | %g | %d |", q.name, rate, workers)
 				score := map[string]float64{}

@@ -77,7 +77,7 @@ type Counts struct {
 	Through  int // answers other than 429, to calls of any epoch
 	// Rate is how many calls per second were let through in the last second.
 	Rate float64
-	// Held says that calls had to wait for the limit.
+	// Held says that calls had to wait for the limit, or as a Retry-After asked.
 	Held bool
 	// Elapsed is the time that the counts stand for.
 	Elapsed time.Duration
@@ -138,6 +138,9 @@ func (l *Learned) pass(c Counts) float64 {
 	idle := idleSeconds
 	if l.Limit > 0 {
 		idle = max(idle, 2/l.Limit)
+	}
+	if l.Closed && c.Held { // as a Retry-After asked: that is no idle time, and part of the quota's window
+		idle += longestPause.Seconds()
 	}
 	seconds = min(seconds, idle)
 	l.Seconds += seconds

@@ -23,7 +23,8 @@ type Pacer struct {
 	known   bool // whether the Store has ever answered
 	limit   float64
 	epoch   uint64
-	asking  bool      // an Ask is out
+	asking  bool      // an Ask is out, or the lesson that came of it
+	unclear bool      // whether the API has closed: refusals in a row were told, and nothing came of it yet
 	asked   time.Time // when the last one went
 	notYet  time.Time // before it, asking for permits is of no use
 	retryAt time.Time // after a failure
@@ -70,8 +71,9 @@ func (p *Pacer) Take(now time.Time) (epoch uint64, wait time.Duration) {
 	defer p.tell(now)
 	switch {
 	case now.Before(p.pause.until):
+		p.counts.Held = true
 		return 0, p.pause.until.Sub(now)
-	case p.counts.Row >= closedRow: // what follows from that is not known yet
+	case p.inRow(): // what follows from that is not known yet
 		p.wanted = true
 		return 0, askAgain
 	case p.known && p.limit == 0:

@@ -2,42 +2,49 @@ package pace
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
-// Pacers are the paces of all merchants in this worker. They are safe for concurrent use.
+const (
+	// warnEvery is how often it is told at the most that the Store does not answer.
+	warnEvery = time.Minute
+	// stalled is how long the Store may take until it is asked for others beside that: it answers in a
+	// millisecond or two, and what becomes ready meanwhile is asked at once afterwards.
+	stalled = 10 * time.Millisecond
+	// maxAsking is how many times it is asked at one time at the most.
+	maxAsking = 4
+)
+
+// Pacers asks the Store for the paces of all merchants in this worker. It is safe for concurrent use.
 type Pacers struct {
 	store   Store
 	ceiling float64
 	wake    func()
 	signal  chan struct{}
+	log     zerolog.Logger // of which a few lines are written
 
 	mu    sync.Mutex
-	all   map[string]*Pacer
 	ready map[*Pacer]struct{} // have something to ask
 }
 
 // NewPacers makes the paces of merchants, each with a ceiling in calls/s or 0 for none. wake is called
-// when calls may go that had to wait. Run must be running while they are in use.
-func NewPacers(store Store, ceiling float64, wake func()) *Pacers {
+// when calls may go that had to wait. log gets a warning a minute at the most while the store does not
+// answer. Run must be running while they are in use.
+func NewPacers(store Store, ceiling float64, wake func(), log zerolog.Logger) *Pacers {
 	return &Pacers{
 		store: store, ceiling: ceiling, wake: wake, signal: make(chan struct{}, 1),
-		all: map[string]*Pacer{}, ready: map[*Pacer]struct{}{},
+		log:   log.Sample(&zerolog.BurstSampler{Burst: 1, Period: warnEvery}),
+		ready: map[*Pacer]struct{}{},
 	}
 }
 
-// Of returns the pace of a merchant, always the same.
-func (ps *Pacers) Of(mchid string) *Pacer {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := ps.all[mchid]
-	if p == nil {
-		p = NewPacer(mchid, ps.ceiling, ps.news)
-		ps.all[mchid] = p
-	}
-	return p
-}
+// New makes the pace of a merchant. Whoever calls with it is to have one of each merchant, and drops it when
+// the merchant is gone: nothing here keeps it, and the Store forgets it after ForgetAfter.
+func (ps *Pacers) New(mchid string) *Pacer { return NewPacer(mchid, ps.ceiling, ps.news) }
 
 func (ps *Pacers) news(p *Pacer) {
 	ps.mu.Lock()
@@ -49,14 +56,35 @@ func (ps *Pacers) news(p *Pacer) {
 	}
 }
 
-// Run asks the Store, for all merchants that have something to ask at once, until ctx ends.
+// Run asks the Store, for all merchants that have something to ask at once, until ctx ends. A slow answer
+// holds up those that it is for, and nobody else. It returns when nothing is asked any more.
 func (ps *Pacers) Run(ctx context.Context) {
-	for {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	free := make(chan struct{}, maxAsking)
+	for range maxAsking {
+		free <- struct{}{}
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-free:
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ps.signal:
+		}
+		done := make(chan struct{})
+		asking.Go(func() {
+			defer close(done)
 			ps.ask(ctx)
+			free <- struct{}{}
+		})
+		select {
+		case <-done:
+		case <-time.After(stalled):
 		}
 	}
 }
@@ -68,6 +96,7 @@ func (ps *Pacers) ask(ctx context.Context) {
 		return
 	}
 	shares, errs := ps.store.SharePaces(ctx, asks)
+	ps.warn(ctx, errs)
 	now := time.Now()
 	for i, p := range pacers {
 		p.Told(now, asks[i], shares[i], errs[i])
@@ -88,12 +117,31 @@ func (ps *Pacers) learn(ctx context.Context, pacers []*Pacer, shares []Share) {
 	if len(due) == 0 {
 		return
 	}
-	for i, err := range ps.store.LearnPaces(ctx, lessons) {
-		if err == nil {
-			due[i].Learned(&lessons[i])
-		}
+	errs := ps.store.LearnPaces(ctx, lessons)
+	ps.warn(ctx, errs)
+	now := time.Now()
+	for i, p := range due {
+		p.Learned(now, &lessons[i], errs[i])
 	}
 	ps.wake()
+}
+
+// warn tells whoever runs the worker that merchants' paces could not be shared.
+func (ps *Pacers) warn(ctx context.Context, errs []error) {
+	var first error
+	failed := 0
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, ErrOutdated) {
+			failed++
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if failed > 0 && ctx.Err() == nil {
+		ps.log.Warn().Err(first).Int("merchants", failed).
+			Msg("the pace is not shared at the moment: merchants with a limit wait for Redis, others go on with what this worker knows")
+	}
 }
 
 func (ps *Pacers) gather(now time.Time) ([]*Pacer, []Ask) {

@@ -3,12 +3,15 @@ package pace_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -52,24 +55,54 @@ func (r *remote) asks() int {
 	return r.asked
 }
 
+// lines are those that were logged.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(line))
+	return len(line), nil
+}
+
+func (l *lines) written() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
 // node is a worker's paces, and those who wait to call.
 type node struct {
 	paces *pace.Pacers
+	all   map[string]*pace.Pacer
+	log   lines
 
 	mu    sync.Mutex
 	woken chan struct{} // closed by the next wake
 }
 
 func newNode(ctx context.Context, running *sync.WaitGroup, store pace.Store, ceiling float64) *node {
-	n := &node{woken: make(chan struct{})}
+	n := &node{all: map[string]*pace.Pacer{}, woken: make(chan struct{})}
 	n.paces = pace.NewPacers(store, ceiling, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		close(n.woken)
 		n.woken = make(chan struct{})
-	})
+	}, zerolog.New(&n.log))
 	running.Go(func() { n.paces.Run(ctx) })
 	return n
+}
+
+func (n *node) of(mchid string) *pace.Pacer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all[mchid] == nil {
+		n.all[mchid] = n.paces.New(mchid)
+	}
+	return n.all[mchid]
 }
 
 func (n *node) wake() <-chan struct{} {
@@ -80,7 +113,7 @@ func (n *node) wake() <-chan struct{} {
 
 // work makes calls of a merchant until ctx ends, each answered at once by the quota.
 func (n *node) work(ctx context.Context, mchid string, take func() bool) {
-	p := n.paces.Of(mchid)
+	p := n.of(mchid)
 	for ctx.Err() == nil {
 		woken := n.wake()
 		epoch, wait := p.Take(time.Now())
@@ -157,9 +190,7 @@ func TestPacersShareAQuota(t *testing.T) {
 			"fast": {quota: &fixedWindow{rate: 200, length: time.Second}},
 			"slow": {quota: &fixedWindow{rate: 2, length: time.Second}},
 		}
-		for range 2 {
-			f.start(0, apis)
-		}
+		nodes := []*node{f.start(0, apis), f.start(0, apis)}
 		time.Sleep(time.Minute)
 		before := map[string]tally{}
 		for mchid, api := range apis {
@@ -174,6 +205,9 @@ func TestPacersShareAQuota(t *testing.T) {
 			t.Logf("%s: %.1f %% used, %.1f %% refused", mchid, 100*got.used(rate, time.Minute), 100*got.share())
 			require.GreaterOrEqual(t, got.used(rate, time.Minute), 0.9, mchid)
 			require.LessOrEqual(t, got.share(), 0.06, mchid)
+		}
+		for _, n := range nodes {
+			require.Empty(t, n.log.written(), "that another worker was first is nothing to tell")
 		}
 	})
 }
@@ -200,6 +234,28 @@ func TestPacersWithoutAStoreMakeNobodyCallWithoutAPermit(t *testing.T) {
 	})
 }
 
+// TestPacersWithoutAStoreSaySo, once a minute, however many merchants there are.
+func TestPacersWithoutAStoreSaySo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		n := f.start(10, map[string]*counter{"1": {quota: unlimited{}}, "2": {quota: unlimited{}}})
+		time.Sleep(time.Minute)
+		require.Empty(t, n.log.written())
+		f.store.setFail(errors.New("away"))
+		time.Sleep(150 * time.Second)
+		require.Len(t, n.log.written(), 3, "in two minutes and a half")
+		for _, line := range n.log.written() {
+			require.Contains(t, line, `"level":"warn"`)
+			require.Contains(t, line, `"error":"away"`)
+			require.Contains(t, line, "wait for Redis")
+		}
+		f.store.setFail(nil)
+		time.Sleep(5 * time.Minute)
+		require.Len(t, n.log.written(), 3, "it answers again")
+	})
+}
+
 // TestPacersAskNothingOfAQuotaThatNobodyMeets but, now and then, whether others have met it.
 func TestPacersAskNothingOfAQuotaThatNobodyMeets(t *testing.T) {
 	t.Parallel()
@@ -209,7 +265,7 @@ func TestPacersAskNothingOfAQuotaThatNobodyMeets(t *testing.T) {
 		n := f.start(0, map[string]*counter{"1": api})
 		time.Sleep(time.Minute)
 		require.LessOrEqual(t, f.store.asks(), 14, "questions in a minute")
-		require.Zero(t, n.paces.Of("1").Limit())
+		require.Zero(t, n.of("1").Limit())
 		require.Greater(t, api.tally().accepted, 50_000)
 	})
 }
@@ -285,4 +341,21 @@ func TestPermitsOfASlowStoreCanBeUsed(t *testing.T) {
 	p.Told(now, a, shares[0], nil)
 	_, wait = p.Take(now)
 	require.Zero(t, wait, "a permit that was granted and has just come")
+}
+
+// TestAPaceThatNobodyHasIsForgotten, though it has been asked for.
+func TestAPaceThatNobodyHasIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newFleet(t).start(0, nil)
+		p := n.paces.New("1")
+		require.True(t, let(p))
+		gone := weak.Make(p)
+		time.Sleep(time.Minute)
+		runtime.KeepAlive(p)
+		for range 2 {
+			runtime.GC()
+		}
+		require.Nil(t, gone.Value())
+	})
 }

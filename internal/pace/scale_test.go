@@ -35,11 +35,11 @@ var tenThousand = []class{
 type merchantRun struct{ used, refused, questions float64 }
 
 // TestTenThousandMerchants simulates merchants over 50 workers that share nothing but the store, three
-// minutes after two. It takes one merchant in forty, and all of them where REPLYWORKER_SCALE is "full".
+// minutes after two. It takes one merchant in oneIn, and all of them where REPLYWORKER_SCALE is "full".
 func TestTenThousandMerchants(t *testing.T) {
 	t.Parallel()
 	const workers = 50
-	oneIn := 40
+	oneIn := oneIn
 	if os.Getenv("REPLYWORKER_SCALE") == "full" {
 		oneIn = 1
 	}

@@ -27,6 +27,8 @@ type simulation struct {
 	noise float64
 	// retryAfter is what a refusal asks to wait.
 	retryAfter time.Duration
+	// untilReset makes a refusal ask to wait until the quota's next window begins, in whole seconds.
+	untilReset bool
 	store      *pace.Memory
 	workers    []*worker
 	answers    tally
@@ -140,6 +142,11 @@ func (w *worker) call(epoch uint64) {
 	}
 	w.after(w.about(2*time.Millisecond, 3*time.Millisecond), func() {
 		refused := w.random.Float64() < w.noise || !w.quota.take(w.now)
+		retryAfter := w.retryAfter
+		if q, ok := w.quota.(*fixedWindow); ok && w.untilReset {
+			left := w.now.Truncate(q.length).Add(q.length).Sub(w.now)
+			retryAfter = (left + time.Second - 1).Truncate(time.Second)
+		}
 		w.after(w.about(40*time.Millisecond, 30*time.Millisecond), func() {
 			w.free++
 			if refused {
@@ -147,7 +154,7 @@ func (w *worker) call(epoch uint64) {
 			} else {
 				w.answers.accepted++
 			}
-			w.limiter.Answer(w.now, taken, epoch, refused, w.retryAfter)
+			w.limiter.Answer(w.now, taken, epoch, refused, retryAfter)
 			w.work()
 		})
 	})
@@ -184,9 +191,7 @@ func (w *worker) sync() {
 			if d := shares[0].Due; d != nil {
 				w.questions++
 				l := d.Lesson(a.MchID)
-				if w.store.LearnPaces(nil, []pace.Lesson{l})[0] == nil { //nolint:staticcheck // the memory asks nobody
-					p.Learned(&l)
-				}
+				p.Learned(w.now, &l, w.store.LearnPaces(nil, []pace.Lesson{l})[0]) //nolint:staticcheck // the memory asks nobody
 			}
 			w.work()
 		})

@@ -58,7 +58,8 @@ func (l *Lesson) Restart() bool { return l.Next.Closed != l.Due.Learned.Closed }
 // Store shares paces among workers. It is safe for concurrent use.
 type Store interface {
 	// SharePaces tells and asks, each of another merchant. It returns a share or an error for each. An
-	// Ask whose answer was lost and that is repeated counts twice, which does little harm.
+	// Ask whose answer was lost and that is repeated counts twice, which does little harm: at the worst a
+	// limit is cut to what is twice too fast, and so cut again a moment later.
 	SharePaces(ctx context.Context, asks []Ask) ([]Share, []error)
 	// LearnPaces keeps what was worked out, each of another merchant. It returns an error or nil for each;
 	// ErrOutdated where somebody else was first. What is lost is worked out again.
