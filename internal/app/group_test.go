@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"replyworker/internal/devstack"
 	"replyworker/internal/wxsim"
@@ -133,4 +134,14 @@ func TestWorkersShareTheRate(t *testing.T) {
 		}
 		require.LessOrEqual(t, n, rate+4*rate/10, "calls within a second of call %d", i)
 	}
+}
+
+// produceAll produces n jobs in bulk, over all partitions in turn.
+func (b *bench) produceAll(n int, value func(i int) []byte) {
+	b.t.Helper()
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = &kgo.Record{Topic: b.stack.Kafka.Topic(devstack.TopicJobs), Partition: int32(i % b.partitions), Value: value(i)}
+	}
+	require.NoError(b.t, b.kafka.ProduceSync(b.t.Context(), records...).FirstErr())
 }

@@ -1,8 +1,6 @@
 package app_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,13 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if calls := os.Getenv(bareVariable); calls != "" {
-		if err := runBareClient(calls); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -107,8 +107,10 @@ func withVersionFlag(s *state, root *cobra.Command) {
 		if !*asked {
 			return otherwise(cmd, args)
 		}
-		_, err := fmt.Fprintln(s.stdout, readVersion(s).Version)
-		return err
+		if _, err := fmt.Fprintln(s.stdout, readVersion(s).Version); err != nil {
+			return fmt.Errorf("print the version: %w", err)
+		}
+		return nil
 	}
 }
 

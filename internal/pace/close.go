@@ -16,8 +16,11 @@ const (
 	openTo = 0.98
 	// A closing of fewer seconds than shortShut says that the pace before it was nearly right.
 	shortShut = 2.0
+	// An opening for fewer seconds than briefly, in which no more was let through than while it was closed
+	// before, was none: a window began while the calls of the pace before were still on their way.
+	briefly = 0.5
 	// What was let through tells about the quota after so many seconds and calls.
-	sureSeconds = 1.0
+	sureSeconds = 3.0
 	sureCalls   = 10.0
 	// longestSpan is the longest window of a quota, in seconds, that rises wait for. Each rise and closing
 	// makes what is known of it less by spanFades, and each closing the longest of them by longestFades.
@@ -41,7 +44,10 @@ func (l Learned) close() Learned {
 		gap = min(lastProbe, max(gap, 1/l.Limit))
 	}
 	good := l.Good
-	l.Mark, l.Cuts, l.Shut = l.Limit, 0, 0
+	if l.Seconds < briefly && l.Through <= l.ShutThrough { // hardly open: the closing before it goes on
+		l.Seconds, l.Through = l.Seconds+l.Shut, l.Through+l.ShutThrough
+	}
+	l.Mark, l.Cuts, l.Shut, l.ShutThrough = l.Limit, 0, 0, 0
 	l.Closed = true
 	l = l.begin(1 / gap)
 	l.Good = good

@@ -22,9 +22,11 @@ type Learned struct {
 
 	// Closed says that nothing is let through: calls only probe whether that is still so.
 	Closed bool `json:"closed,omitempty"`
-	// Shut is for how many seconds, and Span what the last closings tell of the quota's window, fading.
-	Shut float64 `json:"shut,omitempty"`
-	Span float64 `json:"span,omitempty"`
+	// Shut is for how many seconds, ShutThrough how many calls were let through in them, and Span what the
+	// last closings tell of the quota's window, fading.
+	Shut        float64 `json:"shut,omitempty"`
+	ShutThrough float64 `json:"shut_through,omitempty"`
+	Span        float64 `json:"span,omitempty"`
 	// Longest is the longest Shut of late.
 	Longest float64 `json:"longest,omitempty"`
 	// Storm says that the last long closing was taken for one that had nothing to do with the pace.
@@ -151,6 +153,7 @@ func (l *Learned) pass(c Counts) float64 {
 	}
 	if l.Closed {
 		l.Shut += seconds
+		l.ShutThrough += float64(c.Through)
 	}
 	return seconds
 }

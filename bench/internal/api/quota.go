@@ -22,7 +22,7 @@ func (q *quota) set(perSecond int) {
 func (q *quota) refuses(at time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if second := at.Unix(); second != q.second {
+	if second := at.Unix(); second > q.second { // Of calls at once, the later may be here first.
 		q.second, q.calls = second, 0
 	}
 	q.calls++

@@ -110,13 +110,14 @@ func (s *server) reply(w http.ResponseWriter, r *http.Request) {
 	if check {
 		s.ledger.checked(s.rules.check(r, body, batch, n))
 	}
+	over := s.quota.refuses(at)
 	if latency := time.Duration(s.latency.Load()); latency > 0 {
 		time.Sleep(latency)
 	}
 	t := s.trouble.Load()
 	refusal := 0
 	switch {
-	case s.quota.refuses(at):
+	case over:
 		refusal = http.StatusTooManyRequests
 	case known && jobs.Picked(n, t.share) && time.Now().Before(t.until):
 		refusal = http.StatusInternalServerError

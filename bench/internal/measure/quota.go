@@ -16,7 +16,7 @@ import (
 // they use once they have had time to find it, and how many of their calls are refused. It is cut to an eighth
 // while they run, and given back.
 func quota(ctx context.Context, m *session) error {
-	steps := []quotaStep{{200, 10 * time.Second, "200/s"}, {25, 10 * time.Second, "then 25/s"}, {200, 30 * time.Second, "then 200/s"}}
+	steps := []quotaStep{{200, 10 * time.Second, "200/s"}, {25, 10 * time.Second, "then 25/s"}, {200, 40 * time.Second, "then 200/s"}}
 	steps = steps[:pick(m, 1, len(steps))]
 	m.result.Note = fmt.Sprintf("%d workers, %d calls at once each, windows of a second", quotaWorkers, calls)
 	for range m.Runs {
