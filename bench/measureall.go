@@ -203,12 +203,19 @@ func guard(r *result.Result, say io.Writer) error {
 	return errors.Join(faults...)
 }
 
-// commit is what is measured, as git names it.
+// commit is what is measured, as git names it, "-dirty" where something beside the results differs from it.
 func commit(ctx context.Context, root string) string {
-	cmd := exec.CommandContext(ctx, "git", "-C", root, "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*")
-	out, err := cmd.Output()
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output() //nolint:gosec // Our own.
+		return strings.TrimSpace(string(out)), err
+	}
+	name, err := git("rev-parse", "--short=10", "HEAD")
 	if err != nil {
 		return "no commit"
 	}
-	return strings.TrimSpace(string(out))
+	changes, err := git("status", "--porcelain", "--", ".", ":!"+resultsDir, ":!"+document)
+	if err != nil || changes != "" {
+		name += "-dirty"
+	}
+	return name
 }
