@@ -22,17 +22,17 @@ import (
 
 // options are the flags.
 type options struct {
-	only   string
-	runs   int
-	quick  bool
-	newer  time.Duration
-	out    string
-	docs   bool
-	draw   bool
-	worker string
-	keep   string
-	prof   string
-	args   []string
+	only    string
+	runs    int
+	quick   bool
+	newer   time.Duration
+	out     string
+	docs    bool
+	draw    bool
+	worker  string
+	keep    string
+	profile string
+	args    []string
 }
 
 const (
@@ -52,7 +52,7 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.draw, "draw", false, "measure nothing: tables and charts of the results that are there")
 	f.StringVar(&o.worker, "worker", "", "the worker's program; built from cmd/worker where empty")
 	f.StringVar(&o.keep, "keep", "", "a folder for logs and data, kept; a temporary one where empty")
-	f.StringVar(&o.prof, "profiles", "", "a folder for profiles of the worker, of cpu and throughput")
+	f.StringVar(&o.profile, "profiles", "", "a folder for profiles of the worker, of cpu and throughput")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -139,7 +139,7 @@ func (o options) measure(ctx context.Context, root string) (err error) {
 		return err
 	}
 	defer s.Close()
-	how := measure.Settings{Runs: o.runs, Quick: o.quick, Profiles: o.prof}
+	how := measure.Settings{Runs: o.runs, Quick: o.quick, Profiles: o.profile}
 	if o.quick {
 		how.Runs = min(o.runs, 3)
 	}

@@ -20,7 +20,7 @@ import (
 // meets both. With an API of 100 ms there is time between the jobs, with one that answers at once there is none.
 func cpu(ctx context.Context, m *session) error {
 	for i := range m.Runs {
-		for _, latency := range pick(m, []time.Duration{busy}, []time.Duration{busy, 0}) {
+		for _, latency := range pick(m, []time.Duration{ordinary}, []time.Duration{ordinary, 0}) {
 			if err := m.cpuPair(ctx, latency, i%2 == 1); err != nil {
 				return err
 			}
@@ -29,29 +29,29 @@ func cpu(ctx context.Context, m *session) error {
 	return nil
 }
 
-const busy = 100 * time.Millisecond
+// ordinary is a latency of the API as one may expect it.
+const ordinary = 100 * time.Millisecond
 
 // cpuPair is a worker and a bare client, each first in turn.
 func (m *session) cpuPair(ctx context.Context, latency time.Duration, bareFirst bool) error {
 	const concurrency = 64
 	count, at := pick(m, 2_500, 6_000), "API of "+latency.String()
-	parts := []func(context.Context, *session, int, int, time.Duration) (window, error){workerCPU, bareCPU}
+	parts := []struct {
+		name string
+		run  func(context.Context, *session, int, int, time.Duration) (window, error)
+	}{{nameWorker, workerCPU}, {nameBare, bareCPU}}
 	if bareFirst {
 		slices.Reverse(parts)
 	}
 	spent := map[string]time.Duration{}
 	for _, part := range parts {
-		w, err := part(ctx, m, count, concurrency, latency)
+		w, err := part.run(ctx, m, count, concurrency, latency)
 		if err != nil {
 			return err
 		}
-		for _, name := range []string{nameWorker, nameBare} {
-			if w.cpu[name] > 0 {
-				spent[name] = w.perJob(name)
-				m.curve("CPU of a job", "ms", at, nil, map[string]float64{name: milliseconds(spent[name])})
-			}
-		}
-		if w.cpu[nameWorker] > 0 {
+		spent[part.name] = w.perJob(part.name)
+		m.curve("CPU of a job", "ms", at, nil, map[string]float64{part.name: milliseconds(spent[part.name])})
+		if part.name == nameWorker {
 			m.curve("asked of Redis, for each job", "", at, nil, map[string]float64{
 				"scripts": w.redis.Scripts / float64(w.jobs), "round trips": w.redis.Reads / float64(w.jobs),
 			})

@@ -45,7 +45,7 @@ func (m *session) quotaRun(ctx context.Context, steps []quotaStep) (err error) {
 	for _, step := range steps {
 		jobs += 2 * step.perSecond * int((step.find + quotaLook).Seconds())
 	}
-	r, err := m.NewRun(ctx, stage.Params{Partitions: quotaWorkers, Jobs: jobs, Latency: busy})
+	r, err := m.NewRun(ctx, stage.Params{Partitions: quotaWorkers, Jobs: jobs, Latency: ordinary})
 	if err != nil {
 		return err
 	}
@@ -65,15 +65,15 @@ func (m *session) quotaRun(ctx context.Context, steps []quotaStep) (err error) {
 		return err
 	}
 	for _, step := range steps {
-		if err := m.quotaStep(ctx, r, step); err != nil {
+		if err := m.followQuota(ctx, r, step); err != nil {
 			return err
 		}
 	}
 	return r.Crashed()
 }
 
-// quotaStep sets the quota and looks at what the workers make of it.
-func (m *session) quotaStep(ctx context.Context, r *stage.Run, step quotaStep) error {
+// followQuota sets the quota and looks at what the workers make of it.
+func (m *session) followQuota(ctx context.Context, r *stage.Run, step quotaStep) error {
 	if err := r.API.Quota(ctx, step.perSecond); err != nil {
 		return err
 	}
